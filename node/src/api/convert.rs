@@ -1,0 +1,274 @@
+//! From the core's views to what is shown. No rule lives here: each function only gives names and forms.
+
+use silbo_protocol::ids::{ChatId, PeerAddress, PeerKey};
+use silbo_protocol::input::{InviteKind, Route};
+use silbo_protocol::step::{
+    ContactState, ContactView, DeliveryState, Event, EventKind, FailReason, Hop, InviteView, LiveEvent, MeView, Path,
+    RelayStatusView, RelayView, TraceView,
+};
+use silbo_transports::internet::{multiaddr_text, peer_text};
+
+use super::base64url;
+use super::types;
+
+/// Who wrote it, when it was this account.
+pub(super) const ME: &str = "me";
+
+/// Author of something in a conversation.
+pub(super) fn author(chat: &ChatId, outgoing: bool) -> String {
+    if outgoing { ME.to_owned() } else { chat.full() }
+}
+
+/// The own profile.
+pub(super) fn profile(me: MeView) -> types::Profile {
+    types::Profile {
+        id: me.chat.full(),
+        account: me.account.full(),
+        name: me.name,
+        status: me.status,
+        avatar: base64url::encode(&me.avatar),
+        devices: me.devices,
+        read_receipts: me.read_receipts,
+        typing: me.typing,
+    }
+}
+
+/// An invitation.
+pub(super) fn invite(invite: InviteView) -> types::Invite {
+    types::Invite {
+        id: invite.id.full(),
+        kind: match invite.kind {
+            InviteKind::OneTime => types::InviteKind::OneTime,
+            InviteKind::Reusable => types::InviteKind::Reusable,
+        },
+        link: invite.link,
+        qr: invite.qr,
+        expires_at: invite.expires_at.0,
+        used: invite.used,
+        held_by_relays: invite.held_by_relays,
+    }
+}
+
+/// A contact.
+pub(super) fn contact(contact: ContactView) -> types::Contact {
+    types::Contact {
+        id: contact.chat.full(),
+        account: contact.account.full(),
+        name: contact.name,
+        profile_name: contact.profile_name,
+        status: contact.status,
+        avatar: base64url::encode(&contact.avatar),
+        state: match contact.state {
+            ContactState::Requested => types::ContactState::Requested,
+            ContactState::Incoming => types::ContactState::Incoming,
+            ContactState::Active => types::ContactState::Active,
+            ContactState::Blocked => types::ContactState::Blocked,
+            ContactState::Refused => types::ContactState::Refused,
+        },
+        verification: contact.verification,
+        key_changed: contact.key_changed,
+        online: contact.online,
+        route: contact.route.map(route),
+        retention_s: contact.retention_s,
+        presence: contact.presence,
+        read_receipts: contact.read_receipts,
+        typing: contact.typing,
+        added_at: contact.added_at.0,
+    }
+}
+
+/// How a link runs.
+pub(super) fn route(route: Route) -> types::LinkRoute {
+    match route {
+        Route::Circuit => types::LinkRoute::Circuit,
+        Route::Direct => types::LinkRoute::Direct,
+        Route::Local => types::LinkRoute::Local,
+    }
+}
+
+/// How a message travelled.
+pub(super) fn path(path: Path) -> types::MessagePath {
+    match path {
+        Path::Direct(Route::Direct) => types::MessagePath::Direct,
+        Path::Direct(Route::Local) => types::MessagePath::Lan,
+        Path::Direct(Route::Circuit) => types::MessagePath::Circuit,
+        Path::Relay => types::MessagePath::Relay,
+        Path::Local => types::MessagePath::Local,
+    }
+}
+
+/// A delivery state taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StateParts {
+    pub(super) state: types::ItemState,
+    pub(super) held: Option<types::HeldBy>,
+    pub(super) failed: Option<String>,
+}
+
+/// A delivery state; `outgoing` tells a note to self from a message received.
+pub(super) fn state(state: DeliveryState, outgoing: bool) -> StateParts {
+    let plain = |state| StateParts { state, held: None, failed: None };
+    match state {
+        DeliveryState::Queued => plain(types::ItemState::Queued),
+        DeliveryState::Held { relays, until } => StateParts {
+            held: Some(types::HeldBy { relays, until_at: until.0 }),
+            ..plain(types::ItemState::Held)
+        },
+        DeliveryState::Delivered { .. } => plain(types::ItemState::Delivered),
+        DeliveryState::Read { .. } => plain(types::ItemState::Read),
+        DeliveryState::Failed(reason) => {
+            StateParts { failed: Some(fail_reason(reason).to_owned()), ..plain(types::ItemState::Failed) }
+        }
+        DeliveryState::Local if outgoing => plain(types::ItemState::Note),
+        DeliveryState::Local => plain(types::ItemState::Received),
+    }
+}
+
+fn fail_reason(reason: FailReason) -> &'static str {
+    match reason {
+        FailReason::Expired => "expired",
+        FailReason::Blocked => "blocked",
+        FailReason::KeyChanged => "keyChanged",
+        FailReason::Refused => "refused",
+    }
+}
+
+/// Hops and receipts.
+pub(super) fn trace(trace: TraceView, state: types::ItemState) -> types::Trace {
+    types::Trace {
+        id: trace.id.full(),
+        chat: trace.chat.full(),
+        state,
+        hops: trace.hops.into_iter().map(hop).collect(),
+    }
+}
+
+fn hop(hop: Hop) -> types::TraceHop {
+    types::TraceHop {
+        at: hop.at.0,
+        what: hop.what.to_owned(),
+        path: hop.path.map(path),
+        peer: hop.peer.as_ref().map(peer),
+        until_at: hop.until.map(|until| until.0),
+    }
+}
+
+/// A peer as people copy it.
+pub(super) fn peer(key: &PeerKey) -> String {
+    peer_text(key)
+}
+
+/// The addresses of a peer, each with the peer at its end.
+pub(super) fn addresses(address: &PeerAddress) -> Vec<String> {
+    let peer = peer_text(&address.peer);
+    let texts = address.addrs.iter().filter_map(|bytes| multiaddr_text(bytes));
+    texts.map(|text| if text.ends_with(&peer) { text } else { format!("{text}/p2p/{peer}") }).collect()
+}
+
+/// A relay in use.
+pub(super) fn relay(relay: RelayView) -> types::Relay {
+    types::Relay {
+        peer: peer(&relay.address.peer),
+        address: addresses(&relay.address).into_iter().next().unwrap_or_default(),
+        connected: relay.connected,
+        queues: relay.queues,
+        own: relay.own,
+        retention_days: relay.retention_days,
+        heard_at: relay.heard_at.map(|at| at.0),
+    }
+}
+
+/// What this node holds for others, and where others find it.
+pub(super) fn relay_status(status: RelayStatusView, addresses: Vec<String>) -> types::RelayStatus {
+    types::RelayStatus {
+        serving: status.limits.is_some(),
+        address: addresses.first().cloned(),
+        addresses,
+        held: status.held,
+        bytes: status.bytes,
+        queues: status.queues,
+        blobs: status.blobs,
+        refused: status.refused,
+        retention_days: status.limits.map_or(0, |limits| limits.retention_days),
+        limits: status.limits.map(|limits| types::RelayLimitList {
+            queue_envelopes_max: limits.queue_envelopes_max,
+            queue_kib_max: limits.queue_kib_max,
+            total_mib_max: limits.total_mib_max,
+        }),
+    }
+}
+
+/// A persisted event; `name` is what the contact is called here.
+pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -> types::Event {
+    let shown = types::Event {
+        seq: Some(seq),
+        epoch: Some(epoch.to_owned()),
+        kind: crate::storage::event_kind_name(&event.kind).to_owned(),
+        at: event.at.0,
+        chat: event.chat.map(|chat| chat.full()),
+        message: event.message.map(|message| message.full()),
+        name,
+        ..types::Event::default()
+    };
+    match event.kind {
+        EventKind::MessageReceived { body, sent_at, reply_to, path: way } => types::Event {
+            body: Some(body),
+            sent_at: Some(sent_at.0),
+            reply_to: reply_to.map(|id| id.full()),
+            path: Some(path(way)),
+            from: shown.chat.clone(),
+            ..shown
+        },
+        EventKind::MessageSent { body } | EventKind::MessageEdited { body } => types::Event { body: Some(body), ..shown },
+        EventKind::MessageState { state: reached, path: way } => {
+            let parts = state(reached, true);
+            types::Event {
+                state: Some(parts.state),
+                held: parts.held,
+                failed: parts.failed,
+                path: way.map(path),
+                ..shown
+            }
+        }
+        EventKind::MessageReaction { outgoing, emoji, removed } => {
+            types::Event { outgoing: Some(outgoing), emoji: Some(emoji), removed: Some(removed), ..shown }
+        }
+        EventKind::ContactRequest { name, hello } => types::Event { name: Some(name), hello: Some(hello), ..shown },
+        EventKind::ChatRetention { seconds, outgoing } => {
+            types::Event { seconds: Some(seconds), outgoing: Some(outgoing), ..shown }
+        }
+        EventKind::RelayAdded { peer: key } | EventKind::RelayQuota { peer: key } => {
+            types::Event { peer: Some(peer(&key)), ..shown }
+        }
+        EventKind::Warning { text } => types::Event { text: Some(text), ..shown },
+        EventKind::MessageDeleted
+        | EventKind::MessageExpired
+        | EventKind::ContactAdded
+        | EventKind::ContactUpdated
+        | EventKind::ContactAccepted
+        | EventKind::ContactRemoved
+        | EventKind::ContactKeyChanged
+        | EventKind::SessionReset
+        | EventKind::ChatRead => shown,
+    }
+}
+
+/// An ephemeral event.
+pub(super) fn live_event(event: &LiveEvent, at: u64) -> types::Event {
+    match event {
+        LiveEvent::Typing { chat, on } => types::Event {
+            kind: "chat.typing".to_owned(),
+            at,
+            chat: Some(chat.full()),
+            on: Some(*on),
+            ..types::Event::default()
+        },
+        LiveEvent::Presence { chat, online } => types::Event {
+            kind: "contact.presence".to_owned(),
+            at,
+            chat: Some(chat.full()),
+            online: Some(*online),
+            ..types::Event::default()
+        },
+    }
+}

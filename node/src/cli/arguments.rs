@@ -1,0 +1,1024 @@
+//! What can be typed: the command tree. Nothing here does anything.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::byte_size::parse_byte_size;
+use super::duration::{Lasting, parse_duration, parse_duration_or_never};
+
+/// Messages that travel from node to node, without servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "silbo",
+    version,
+    disable_help_subcommand = true,
+    infer_subcommands = false,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "First steps: silbo up · silbo invite · silbo add LINK · silbo send NAME \"hi\"\n\
+Concepts: silbo help relays | safety-numbers | retention | exit-codes"
+)]
+pub struct Arguments {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Keep everything of this profile below one folder
+    #[arg(
+        long,
+        global = true,
+        env = "SILBO_HOME",
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
+    pub home: Option<PathBuf>,
+    /// Use the profile of this name
+    #[arg(
+        long,
+        global = true,
+        env = "SILBO_PROFILE",
+        value_name = "NAME",
+        help_heading = "Global options"
+    )]
+    pub profile: Option<String>,
+    /// Use this configuration file
+    #[arg(
+        long,
+        global = true,
+        env = "SILBO_CONFIG",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub config: Option<PathBuf>,
+    /// Reach the node at this Unix socket
+    #[arg(
+        long,
+        global = true,
+        env = "SILBO_SOCKET",
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
+    pub socket: Option<PathBuf>,
+    /// Print the API's result as one JSON document
+    #[arg(long, global = true, env = "SILBO_JSON", value_parser = clap::builder::FalseyValueParser::new(), action = ArgAction::SetTrue, help_heading = "Global options")]
+    pub json: bool,
+    /// Print one JSON document an item
+    #[arg(long, global = true, env = "SILBO_JSONL", value_parser = clap::builder::FalseyValueParser::new(), action = ArgAction::SetTrue, help_heading = "Global options")]
+    pub jsonl: bool,
+    /// Log more (-vv: everything)
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Leave out hints and notes
+    #[arg(short, long, global = true, env = "SILBO_QUIET", value_parser = clap::builder::FalseyValueParser::new(), action = ArgAction::SetTrue, help_heading = "Global options")]
+    pub quiet: bool,
+    /// Use colours
+    #[arg(
+        long,
+        global = true,
+        env = "SILBO_COLOR",
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Global options"
+    )]
+    pub color: Color,
+    /// What to log, as a tracing filter such as silbo=debug
+    #[arg(
+        long,
+        global = true,
+        env = "SILBO_LOG",
+        value_name = "FILTER",
+        help_heading = "Global options"
+    )]
+    pub log: Option<String>,
+    /// Where a detached node logs
+    #[arg(
+        long,
+        global = true,
+        env = "SILBO_LOG_FILE",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub log_file: Option<PathBuf>,
+    /// How to log
+    #[arg(
+        long,
+        global = true,
+        env = "SILBO_LOG_FORMAT",
+        value_name = "FORM",
+        default_value = "text",
+        help_heading = "Global options"
+    )]
+    pub log_format: LogFormat,
+    /// Do not start a node, even if SILBO_AUTOSTART is set
+    #[arg(long, global = true, env = "SILBO_NO_START", value_parser = clap::builder::FalseyValueParser::new(), action = ArgAction::SetTrue, help_heading = "Global options")]
+    pub no_start: bool,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On terminals, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line an entry.
+    Text,
+    /// A JSON document an entry.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the node, and create an identity the first time
+    Up(UpArguments),
+    /// Stop the node
+    Down {
+        /// How long to wait for it
+        #[arg(long, default_value = "30s", value_parser = parse_duration)]
+        timeout: Duration,
+    },
+    /// Show the node on one screen
+    Status,
+    /// Show or change my profile
+    Me {
+        /// What to show or change; without it the profile is shown
+        #[command(subcommand)]
+        command: Option<MeCommand>,
+    },
+    /// Invite somebody: a link and a QR code
+    Invite(InviteArguments),
+    /// Add a contact by an invitation
+    Add(AddArguments),
+    /// Contacts
+    #[command(subcommand, alias = "contacts")]
+    Contact(ContactCommand),
+    /// Send a message
+    Send(SendArguments),
+    /// Print what has arrived since last time
+    #[command(alias = "receive")]
+    Recv(RecvArguments),
+    /// Show a conversation
+    History {
+        /// A contact, or `me`
+        to: String,
+        /// How many messages
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+        /// Only before this message
+        #[arg(long, value_name = "ID")]
+        before: Option<String>,
+        /// Only after this message
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+    },
+    /// Search messages
+    Search {
+        /// Words to find
+        query: String,
+        /// Only in the conversation with this contact
+        #[arg(long = "in", value_name = "TO")]
+        chat: Option<String>,
+        /// How many messages
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+        /// Only before this message
+        #[arg(long, value_name = "ID")]
+        before: Option<String>,
+        /// Only after this message
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+    },
+    /// One message: edit, delete, react, show, trace
+    #[command(subcommand, alias = "message")]
+    Msg(MsgCommand),
+    /// How long messages of a conversation are kept
+    #[command(subcommand)]
+    Retention(RetentionCommand),
+    /// Relays: serve, and use those of others
+    #[command(subcommand)]
+    Relay(RelayCommand),
+    /// The network as this node sees it
+    #[command(subcommand)]
+    Net(NetCommand),
+    /// Time the way to a contact, and say which way it is
+    Ping {
+        /// A contact
+        to: String,
+        /// How often
+        #[arg(long, short = 'n', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        count: u32,
+        /// How long to wait for an answer
+        #[arg(long, default_value = "10s", value_parser = parse_duration)]
+        timeout: Duration,
+    },
+    /// Look for problems
+    Doctor,
+    /// The configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print every path this profile uses
+    Paths,
+    /// Print completions for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder
+    Manual {
+        /// The folder
+        dir: PathBuf,
+    },
+    /// Print the machine-readable schema of the API
+    Schema,
+    /// Speak JSON-RPC on stdin and stdout, one document a line
+    Rpc,
+    /// Tokens for other programs
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print versions
+    Version,
+    /// Run the node in the foreground, for supervisors
+    Daemon(DaemonArguments),
+    /// Explain a command or a concept
+    Help {
+        /// A command, or: relays, safety-numbers, retention, exit-codes
+        topic: Vec<String>,
+    },
+}
+
+/// What a node is started with.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StartArguments {
+    /// My name, as contacts see it
+    #[arg(long, env = "SILBO_NAME")]
+    pub name: Option<String>,
+    /// Listen here; may be repeated
+    #[arg(long, value_name = "MULTIADDR", env = "SILBO_LISTEN", value_delimiter = ',', value_parser = parse_multiaddr)]
+    pub listen: Vec<String>,
+    /// Do not look for peers in the local network
+    #[arg(long, env = "SILBO_NO_MDNS", value_parser = clap::builder::FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub no_mdns: bool,
+    /// Offer the API over HTTP and WebSocket at this loopback address too
+    #[arg(long, value_name = "ADDRESS", env = "SILBO_API_LISTEN")]
+    pub api_listen: Option<std::net::SocketAddr>,
+    /// Read the passphrase from the first line of a file
+    #[arg(long, value_name = "FILE", env = "SILBO_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Read the passphrase from this descriptor
+    #[arg(long, value_name = "N", conflicts_with = "passphrase_file")]
+    pub passphrase_fd: Option<u32>,
+}
+
+/// `up`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UpArguments {
+    /// What the node is started with.
+    #[command(flatten)]
+    pub start: StartArguments,
+    /// Stay in the foreground
+    #[arg(long, short = 'f')]
+    pub foreground: bool,
+    /// Never ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Draw no QR code
+    #[arg(long)]
+    pub no_qr: bool,
+}
+
+/// `daemon`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DaemonArguments {
+    /// What the node is started with.
+    #[command(flatten)]
+    pub start: StartArguments,
+    /// Serve as a relay too
+    #[arg(long)]
+    pub relay: bool,
+    /// What the relay promises.
+    #[command(flatten)]
+    pub promise: RelayPromise,
+    /// Started by `up`: leave the terminal's session
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// What a relay promises.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RelayPromise {
+    /// How long mail is kept, 1d to 90d
+    #[arg(long, env = "SILBO_RELAY_RETENTION", value_parser = parse_duration)]
+    pub retention: Option<Duration>,
+    /// How much mail is kept in all, such as 4GiB
+    #[arg(long, value_name = "SIZE", env = "SILBO_RELAY_QUOTA", value_parser = parse_byte_size)]
+    pub quota: Option<u64>,
+}
+
+/// `relay serve`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArguments {
+    /// What the node is started with.
+    #[command(flatten)]
+    pub start: StartArguments,
+    /// What the relay promises.
+    #[command(flatten)]
+    pub promise: RelayPromise,
+    /// Stay in the foreground
+    #[arg(long, short = 'f')]
+    pub foreground: bool,
+    /// Never ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `me`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MeCommand {
+    /// Change my name, status text or avatar
+    Set {
+        /// What to change
+        what: ProfileField,
+        /// The text, or for the avatar a picture file; "" removes it
+        value: String,
+    },
+    /// Show the 12 words that restore this identity
+    Words {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Show a QR code that anybody may use to ask me for contact
+    Qr {
+        /// Also write it as SVG
+        #[arg(long, value_name = "F.svg")]
+        qr_file: Option<PathBuf>,
+    },
+}
+
+/// What of a profile can be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProfileField {
+    /// The name.
+    Name,
+    /// The status text.
+    Status,
+    /// The picture.
+    Avatar,
+}
+
+/// `invite`.
+#[derive(Clone, Debug, Args)]
+pub struct InviteArguments {
+    /// How long it is valid
+    #[arg(long, default_value = "24h", value_parser = parse_duration)]
+    pub ttl: Duration,
+    /// Valid for many, not for one
+    #[arg(long)]
+    pub reusable: bool,
+    /// Draw no QR code
+    #[arg(long)]
+    pub no_qr: bool,
+    /// Also write the QR code as SVG
+    #[arg(long, value_name = "F.svg")]
+    pub qr_file: Option<PathBuf>,
+    /// Without it an invitation is made.
+    #[command(subcommand)]
+    pub command: Option<InviteCommand>,
+}
+
+/// What to do with invitations.
+#[derive(Clone, Debug, Subcommand)]
+pub enum InviteCommand {
+    /// List invitations
+    List,
+    /// Make an invitation void
+    Revoke {
+        /// Its id
+        id: String,
+    },
+}
+
+/// `add`.
+#[derive(Clone, Debug, Args)]
+pub struct AddArguments {
+    /// The invitation, or - for standard input
+    pub link: String,
+    /// What to call the contact here
+    #[arg(long = "as", value_name = "NAME")]
+    pub alias: Option<String>,
+    /// Wait until the other has answered
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub timeout: Duration,
+}
+
+/// `contact`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ContactCommand {
+    /// List contacts
+    List {
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// Show a contact
+    Show {
+        /// A contact
+        contact: String,
+    },
+    /// Compare safety numbers
+    Verify {
+        /// A contact
+        contact: String,
+        /// The 60 digits or QR text read from the other's screen
+        #[arg(long)]
+        code: Option<String>,
+        /// The numbers were compared and match
+        #[arg(long, short)]
+        yes: bool,
+        /// Draw a QR code the other can scan
+        #[arg(long)]
+        qr: bool,
+        /// Accept a changed key first
+        #[arg(long)]
+        accept_new: bool,
+    },
+    /// Accept a request for contact
+    Accept {
+        /// A contact
+        contact: String,
+    },
+    /// Refuse a request for contact
+    Reject {
+        /// A contact
+        contact: String,
+    },
+    /// Accept nothing more of a contact
+    Block {
+        /// A contact
+        contact: String,
+    },
+    /// Undo a block
+    Unblock {
+        /// A contact
+        contact: String,
+    },
+    /// Remove a contact and the conversation
+    Remove {
+        /// A contact
+        contact: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Call a contact something else
+    Rename {
+        /// A contact
+        contact: String,
+        /// What to call the contact here
+        name: String,
+    },
+    /// Change what a contact may know
+    Set {
+        /// A contact
+        contact: String,
+        /// Tell when I am here
+        #[arg(long)]
+        presence: Option<Switch>,
+        /// Tell when I have read a message
+        #[arg(long)]
+        read_receipts: Option<Switch>,
+        /// Tell when I am typing
+        #[arg(long)]
+        typing: Option<Switch>,
+    },
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    #[value(alias = "true", alias = "yes")]
+    On,
+    /// Off.
+    #[value(alias = "false", alias = "no")]
+    Off,
+}
+
+impl Switch {
+    /// Reads `on`, `off` and what else people write.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Switch> {
+        Switch::from_str(word, true).ok()
+    }
+
+    /// As the API has it.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        self == Switch::On
+    }
+}
+
+/// `send`.
+#[derive(Clone, Debug, Args)]
+pub struct SendArguments {
+    /// A contact, or `me` for a note to self
+    pub to: String,
+    /// The text, or - for standard input
+    pub text: Option<String>,
+    /// Reply to this message
+    #[arg(long, value_name = "ID")]
+    pub reply: Option<String>,
+    /// Both sides forget it so long after it was read
+    #[arg(long, value_parser = parse_duration)]
+    pub expire: Option<Duration>,
+    /// Wait until it is in this state
+    #[arg(long, value_name = "STATE")]
+    pub wait: Option<WaitState>,
+    /// How long to wait
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// Sending twice with one client id sends once
+    #[arg(long, value_name = "TEXT")]
+    pub client_id: Option<String>,
+}
+
+/// States a sent message can be waited for in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WaitState {
+    /// On this disk.
+    Queued,
+    /// Kept by a relay.
+    #[value(alias = "relayed")]
+    Held,
+    /// With the other.
+    Delivered,
+    /// Read by the other.
+    Read,
+}
+
+impl WaitState {
+    /// The word of the API.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            WaitState::Queued => "queued",
+            WaitState::Held => "held",
+            WaitState::Delivered => "delivered",
+            WaitState::Read => "read",
+        }
+    }
+}
+
+/// `recv`.
+#[derive(Clone, Debug, Args)]
+pub struct RecvArguments {
+    /// Stay and print what arrives
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Print from after this event; leaves the cursor unless --ack is given
+    #[arg(long, value_name = "SEQ")]
+    pub since: Option<u64>,
+    /// Whose cursor to use
+    #[arg(long, default_value = "cli", env = "SILBO_CONSUMER")]
+    pub consumer: String,
+    /// Move the cursor (the default without --since)
+    #[arg(long, overrides_with = "no_ack")]
+    pub ack: bool,
+    /// Leave the cursor
+    #[arg(long)]
+    pub no_ack: bool,
+    /// Kinds of events, such as message.received; `all` is every kind
+    #[arg(long, value_delimiter = ',')]
+    pub kinds: Vec<String>,
+}
+
+/// `msg`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MsgCommand {
+    /// Change the text of a message
+    Edit {
+        /// The message
+        id: String,
+        /// The text, or - for standard input
+        text: Option<String>,
+    },
+    /// Delete messages
+    Delete {
+        /// The messages
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Also at the other side
+        #[arg(long)]
+        both: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// React with an emoji
+    React {
+        /// The message
+        id: String,
+        /// The emoji
+        emoji: String,
+        /// Take the reaction back
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Show a message
+    Show {
+        /// The message
+        id: String,
+    },
+    /// Show every hop and receipt of a message
+    Trace {
+        /// The message
+        id: String,
+    },
+}
+
+/// `retention`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RetentionCommand {
+    /// Show how long messages are kept
+    Show {
+        /// A contact, or `me`
+        to: String,
+    },
+    /// Keep messages for so long
+    Set {
+        /// A contact, or `me`
+        to: String,
+        /// 1d to 90d, or never
+        #[arg(value_parser = parse_duration_or_never)]
+        lasting: Lasting,
+    },
+}
+
+/// `relay`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RelayCommand {
+    /// Serve as a relay for others
+    Serve(ServeArguments),
+    /// Use a relay
+    Add {
+        /// Its multiaddr with /p2p/
+        #[arg(value_parser = parse_multiaddr)]
+        address: String,
+    },
+    /// List the relays in use
+    List,
+    /// Use a relay no more
+    Remove {
+        /// Its peer id or multiaddr
+        peer: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show the relay this node is
+    Status,
+}
+
+/// `net`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NetCommand {
+    /// Addresses, NAT and transports
+    Check,
+    /// Connected peers
+    Peers,
+}
+
+/// `config`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print one or all settings
+    Get {
+        /// A key such as transports.mdns
+        key: Option<String>,
+    },
+    /// Change a setting
+    Set {
+        /// A key such as transports.mdns
+        key: String,
+        /// The value
+        value: String,
+    },
+    /// Open the file in $VISUAL or $EDITOR
+    Edit,
+    /// Look for mistakes in the file
+    Check,
+    /// Print the path of the file
+    Path,
+}
+
+/// `token`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is shown once
+    Create {
+        /// What to call it
+        name: String,
+        /// What it permits: read, events:read, message:send, admin
+        #[arg(long = "scope", required = true, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// How long it is valid; without it until revoked
+        #[arg(long, value_parser = parse_duration)]
+        ttl: Option<Duration>,
+    },
+    /// List tokens
+    List,
+    /// Make a token void
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+/// A multiaddr begins with a slash and names a protocol; the node reads the rest.
+fn parse_multiaddr(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let named = text
+        .strip_prefix('/')
+        .is_some_and(|rest| rest.contains('/') && !rest.contains(char::is_whitespace));
+    if named {
+        Ok(text.to_owned())
+    } else {
+        Err("a multiaddr such as /ip4/0.0.0.0/udp/4001/quic-v1 is needed".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("silbo").chain(line.iter().copied()))
+    }
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_exact_calls_of_the_specification_are_understood() {
+        let listen = "/ip4/127.0.0.1/udp/0/quic-v1";
+        let relay = "/ip4/127.0.0.1/udp/4001/quic-v1/p2p/12D3KooWExample";
+        let calls: [&[&str]; 12] = [
+            &[
+                "--home",
+                "A",
+                "up",
+                "--yes",
+                "--name",
+                "Ada",
+                "--listen",
+                listen,
+                "--no-mdns",
+            ],
+            &["--home", "R", "relay", "serve", "--yes", "--listen", listen],
+            &["--home", "R", "relay", "status", "--json"],
+            &["--home", "A", "relay", "add", relay, "--json"],
+            &["--home", "A", "invite", "--json"],
+            &[
+                "--home",
+                "B",
+                "add",
+                "silbo:link",
+                "--as",
+                "ada",
+                "--wait",
+                "--timeout",
+                "30s",
+                "--json",
+            ],
+            &[
+                "--home",
+                "B",
+                "send",
+                "ada",
+                "hi",
+                "--wait",
+                "delivered",
+                "--timeout",
+                "30s",
+                "--json",
+            ],
+            &["--home", "A", "recv", "--json"],
+            &["--home", "A", "history", "bob", "--json"],
+            &["--home", "A", "msg", "trace", "0123abcd", "--json"],
+            &["--home", "A", "status", "--json"],
+            &["--home", "A", "down"],
+        ];
+        for call in calls {
+            let arguments = parse(call).unwrap_or_else(|error| panic!("{call:?}: {error}"));
+            assert!(arguments.global.home.is_some(), "{call:?}");
+            assert_eq!(arguments.global.json, call.contains(&"--json"), "{call:?}");
+        }
+    }
+
+    #[test]
+    fn up_takes_its_options_apart() {
+        let line = [
+            "up",
+            "--yes",
+            "--name",
+            "Ada",
+            "--listen",
+            "/ip4/1.2.3.4/tcp/1",
+            "--listen",
+            "/ip6/::1/tcp/2",
+            "--no-mdns",
+        ];
+        let Command::Up(up) = parse(&line).expect("a call").command else {
+            panic!("not up")
+        };
+        assert!(up.yes && up.start.no_mdns && !up.foreground);
+        assert_eq!(up.start.name.as_deref(), Some("Ada"));
+        assert_eq!(up.start.listen.len(), 2);
+    }
+
+    #[test]
+    fn send_takes_its_options_apart() {
+        let line = [
+            "send",
+            "ada",
+            "hi",
+            "--wait",
+            "delivered",
+            "--timeout",
+            "5s",
+            "--expire",
+            "1h",
+            "--client-id",
+            "x",
+        ];
+        let Command::Send(send) = parse(&line).expect("a call").command else {
+            panic!("not send")
+        };
+        assert_eq!(
+            (send.to.as_str(), send.text.as_deref()),
+            ("ada", Some("hi"))
+        );
+        assert_eq!(send.wait, Some(WaitState::Delivered));
+        assert_eq!(send.timeout, Duration::from_secs(5));
+        assert_eq!(send.expire, Some(Duration::from_secs(3_600)));
+        let Command::Send(piped) = parse(&["send", "ada", "-"]).expect("a call").command else {
+            panic!("not send")
+        };
+        assert_eq!(piped.text.as_deref(), Some("-"));
+    }
+
+    #[test]
+    fn invite_makes_lists_and_revokes() {
+        let Command::Invite(made) = parse(&["invite", "--ttl", "1h", "--reusable"])
+            .expect("a call")
+            .command
+        else {
+            panic!("not invite")
+        };
+        assert!(made.reusable && made.command.is_none());
+        assert_eq!(made.ttl, Duration::from_secs(3_600));
+        for line in [
+            &["invite", "list", "--json"][..],
+            &["invite", "revoke", "abcd"],
+        ] {
+            let Command::Invite(invite) = parse(line).expect("a call").command else {
+                panic!("not invite")
+            };
+            assert!(invite.command.is_some());
+        }
+    }
+
+    #[test]
+    fn the_other_commands_are_understood() {
+        let calls = [
+            "me",
+            "me set name Ada",
+            "me words --yes",
+            "me qr",
+            "add -",
+            "contact list --state active",
+            "contact verify ada --code 123",
+            "contact accept ada",
+            "contact remove ada --yes",
+            "contact rename ada bea",
+            "contact set ada --presence on",
+            "recv --follow --consumer alerts --ack",
+            "recv --since 7 --no-ack --kinds message.received,contact.request",
+            "history ada --limit 10 --before x",
+            "search hello --in ada",
+            "msg edit x new",
+            "msg delete x y --both --yes",
+            "msg react x +1 --remove",
+            "msg show x",
+            "retention show ada",
+            "retention set ada 7d",
+            "retention set ada never",
+            "relay serve --retention 30d --quota 4GiB --foreground",
+            "relay list",
+            "relay remove 12D3 --yes",
+            "net check",
+            "net peers",
+            "ping ada",
+            "doctor",
+            "config get",
+            "config set transports.mdns false",
+            "config path",
+            "paths",
+            "completion bash",
+            "manual out",
+            "schema",
+            "rpc",
+            "token create bot --scope read,message:send --ttl 30d",
+            "token list",
+            "token revoke bot",
+            "version --json",
+            "daemon --listen /ip4/0.0.0.0/tcp/0",
+            "help relays",
+            "help msg trace",
+            "--json status",
+            "-vv status",
+        ];
+        for call in calls {
+            let words: Vec<&str> = call.split(' ').collect();
+            assert!(parse(&words).is_ok(), "{call}: {:?}", parse(&words).err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_exit_code_2() {
+        let calls = [
+            "",
+            "send",
+            "add",
+            "history ada --limit 0",
+            "history ada --limit 201",
+            "invite --ttl 24",
+            "retention set ada soon",
+            "up --listen 127.0.0.1:4001",
+            "send ada hi --wait yesterday",
+            "msg delete",
+            "token create bot",
+            "nonsense",
+            "up --passphrase secret",
+        ];
+        for call in calls {
+            let words: Vec<&str> = call.split(' ').filter(|word| !word.is_empty()).collect();
+            let error = parse(&words)
+                .err()
+                .unwrap_or_else(|| panic!("{call} was accepted"));
+            assert_eq!(error.exit_code(), 2, "{call}");
+        }
+    }
+
+    #[test]
+    fn every_global_option_with_a_value_has_a_variable_shown_in_help() {
+        let command = Arguments::command();
+        for argument in command
+            .get_arguments()
+            .filter(|argument| argument.is_global_set())
+        {
+            let id = argument.get_id().as_str();
+            if id == "verbose" {
+                continue;
+            }
+            let variable = argument
+                .get_env()
+                .unwrap_or_else(|| panic!("--{id} has no variable"));
+            assert!(variable.to_string_lossy().starts_with("SILBO_"), "{id}");
+            assert!(!argument.is_hide_env_set(), "{id}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `silbo help`: commands, and the concepts behind them.
+
+use clap::CommandFactory;
+
+use super::Session;
+use super::arguments::Arguments;
+use super::failure::{Class, Failure};
+
+const TOPICS: [(&str, &str); 4] = [
+    (
+        "relays",
+        "\
+Two nodes that are online together talk directly. When one is away, a relay holds the sealed message until it is
+back: `queued` becomes `held`, later `delivered`. A relay sees neither text nor names, and cannot read or change what
+it holds; it does see when boxes are used and how full they are. Use two, run by different people:
+
+  silbo relay add ADDRESS          use a relay (ADDRESS from its owner: silbo relay status)
+  silbo relay serve                be one, on any machine others can reach
+  silbo relay list                 those in use
+  silbo msg trace ID               where a message is",
+    ),
+    (
+        "safety-numbers",
+        "\
+An invitation says whose key to use. If it came on a road somebody could tamper with, compare the safety number:
+60 digits, the same on both screens if and only if nobody sits in between.
+
+  silbo contact verify NAME        show it; read it aloud, or compare in person
+  silbo contact verify NAME --qr   show it as a QR code
+
+If the key of a verified contact changes, nothing is sent there until you accept the change:
+  silbo contact verify NAME --accept-new",
+    ),
+    (
+        "retention",
+        "\
+Messages of a conversation can be kept for 1 to 90 days, or until they are deleted; the setting applies to both sides.
+A single message can disappear sooner. What was deleted or has expired does not come back.
+
+  silbo retention set NAME 7d      keep for a week        (never: keep)
+  silbo send NAME TEXT --expire 1h
+  silbo msg delete ID --both       ask the other side to delete too; nobody can force it",
+    ),
+    (
+        "exit-codes",
+        "\
+ 0  done; a queued message is done too, its delivery goes on
+ 1  internal            2  usage                3  no node running
+ 4  not found           5  key changed, blocked  6  timed out
+ 7  no network          8  locked, not permitted 9  limit reached
+10  partly done        11  versions differ
+
+Errors are three lines on stderr: what, why, what to do. With --json: {\"error\": {code, kind, message, why, hint}}.",
+    ),
+];
+
+/// `silbo help …`
+pub fn help(session: &Session, topic: &[String]) -> Result<(), Failure> {
+    if let [name] = topic
+        && let Some((_, text)) = TOPICS.iter().find(|(topic, _)| topic == name)
+    {
+        return session.screen.line(text);
+    }
+    let mut command = Arguments::command();
+    command.build();
+    let mut found = &mut command;
+    for name in topic {
+        let Some(below) = found.find_subcommand_mut(name) else {
+            let topics = TOPICS.map(|(name, _)| name).join(", ");
+            return Err(
+                Failure::new(Class::NotFound, format!("there is no help on {name:?}"))
+                    .why(format!("it is neither a command nor one of {topics}"))
+                    .hint("silbo help"),
+            );
+        };
+        found = below;
+    }
+    session
+        .screen
+        .line(&found.render_long_help().ansi().to_string())
+}

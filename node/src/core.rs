@@ -1,0 +1,569 @@
+//! The driver: one thread owns engine and database and is the only caller of `Engine::handle`.
+//!
+//! ```text
+//!   inputs (up to 256) ─▶ engine ─▶ one transaction ─▶ commit ─▶ sends ─▶ replies ─▶ events
+//! ```
+//! What a step asks for leaves only after the commit. When the disk fails, nothing of the batch has happened: whoever
+//! asked is told, the engine is opened anew on what was committed, and peers send again what they had no receipt for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rand::Rng;
+use silbo_protocol::Engine;
+use silbo_protocol::ids::{LinkId, PeerAddress, PeerKey};
+use silbo_protocol::input::{Input, Request, RequestId, Route};
+use silbo_protocol::step::{LiveEvent, Reply, RequestError, Send as Outgoing, Step};
+use silbo_protocol::store::StoreError;
+use silbo_protocol::time::{Moment, Now, UnixTime};
+use silbo_transports::{LinkCommand, LinkEvent};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::{error, warn};
+
+use crate::shutdown::Shutdown;
+use crate::storage::{Database, StorageError};
+
+/// Requests and reads that wait for the core; one more is answered `Busy`.
+const INBOX_MAX: usize = 1_024;
+/// Inputs that share one transaction.
+const BATCH_MAX: usize = 256;
+/// Live events a slow subscriber may fall behind.
+const LIVE_MAX: usize = 256;
+/// Commands that wait for a busy transport; beyond it link events wait in turn.
+const BACKLOG_MAX: usize = 8_192;
+/// Pause after a failed commit before timers run again.
+const DISK_PAUSE_MS: u64 = 2_000;
+/// How old events may get, and how many are kept.
+const EVENT_AGE_MS: u64 = 90 * 86_400_000;
+const EVENTS_MAX: u64 = 1_000_000;
+/// The event log is pruned after so many events.
+const PRUNE_EVERY: u64 = 10_000;
+
+/// Why the core did not do something.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CoreError {
+    /// The engine refused.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The inbox is full.
+    #[error("the node is busy")]
+    Busy,
+    /// The core thread is gone.
+    #[error("the node is stopping")]
+    Stopped,
+    /// The database cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Storage(String),
+}
+
+type Answer = oneshot::Sender<Result<Reply, CoreError>>;
+type Read = Box<dyn FnOnce(&mut Database) + Send>;
+
+/// One thing for the core thread to do.
+enum Job {
+    Request(Box<Request>, Answer),
+    Read(Read),
+}
+
+/// The way to the core thread. Clones share it.
+#[derive(Clone, Debug)]
+pub struct CoreHandle {
+    jobs: mpsc::Sender<Job>,
+    live: broadcast::Sender<LiveEvent>,
+    head: watch::Receiver<u64>,
+}
+
+impl CoreHandle {
+    /// Asks the engine. Cancelling the future does not take the request back.
+    ///
+    /// # Errors
+    /// [`CoreError`].
+    pub async fn request(&self, request: Request) -> Result<Reply, CoreError> {
+        let (sender, reply) = oneshot::channel();
+        self.jobs.try_send(Job::Request(Box::new(request), sender)).map_err(refused)?;
+        reply.await.map_err(|_| CoreError::Stopped)?
+    }
+
+    /// Runs `f` with the database, between two transactions.
+    ///
+    /// # Errors
+    /// [`CoreError`].
+    pub async fn read<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Database) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, CoreError> {
+        let (sender, reply) = oneshot::channel();
+        let job = move |db: &mut Database| drop(sender.send(f(db)));
+        self.jobs.try_send(Job::Read(Box::new(job))).map_err(refused)?;
+        reply.await.map_err(|_| CoreError::Stopped)?.map_err(|error| CoreError::Storage(error.to_string()))
+    }
+
+    /// News of the moment.
+    pub fn live(&self) -> broadcast::Receiver<LiveEvent> {
+        self.live.subscribe()
+    }
+
+    /// Number of the newest committed event.
+    pub fn event_head(&self) -> watch::Receiver<u64> {
+        self.head.clone()
+    }
+}
+
+fn refused(error: mpsc::error::TrySendError<Job>) -> CoreError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => CoreError::Busy,
+        mpsc::error::TrySendError::Closed(_) => CoreError::Stopped,
+    }
+}
+
+/// The other ends of a transport, as the core holds them.
+pub struct Medium {
+    /// What it noticed.
+    pub events: mpsc::Receiver<LinkEvent>,
+    /// What it should do.
+    pub commands: mpsc::Sender<LinkCommand>,
+}
+
+/// A running core thread.
+pub struct Core {
+    /// The way to it.
+    pub handle: CoreHandle,
+    thread: std::thread::JoinHandle<Result<(), StorageError>>,
+}
+
+impl Core {
+    /// Starts the thread. It ends when `shutdown` closes, after a last commit, and closes the database.
+    ///
+    /// # Errors
+    /// An I/O error if the thread cannot be made.
+    pub fn start(engine: Opened, medium: Medium, shutdown: Shutdown) -> std::io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel(INBOX_MAX);
+        let (live, _) = broadcast::channel(LIVE_MAX);
+        let (head_out, head) = watch::channel(engine.db.event_head().unwrap_or(0));
+        let handle = CoreHandle { jobs, live: live.clone(), head };
+        let driver = Driver {
+            db: engine.db,
+            engine: engine.engine,
+            links: BTreeMap::new(),
+            address: None,
+            waiting: BTreeMap::new(),
+            next_request: 0,
+            backlog: VecDeque::new(),
+            commands: medium.commands,
+            live,
+            head: head_out,
+            paused_until: Moment(0),
+            events_since_prune: 0,
+        };
+        let first = engine.first;
+        let events = medium.events;
+        let thread = std::thread::Builder::new().name("silbo-core".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(StorageError::from)?;
+            runtime.block_on(driver.run(first, inbox, events, shutdown))
+        })?;
+        Ok(Self { handle, thread })
+    }
+
+    /// Waits until the thread has closed the database.
+    pub async fn stopped(self) {
+        drop(self.handle);
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        match joined {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(problem))) => error!(%problem, "the database did not close cleanly"),
+            _ => error!("the core thread ended by a panic"),
+        }
+    }
+}
+
+/// Database and engine, opened together, and what the engine wants first.
+pub struct Opened {
+    db: Database,
+    engine: Engine,
+    first: Step,
+}
+
+impl Opened {
+    /// Opens the engine on a database.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn open(db: Database) -> Result<Self, StoreError> {
+        let (engine, first) = Engine::open(&db, seed(), now())?;
+        Ok(Self { db, engine, first })
+    }
+
+    /// Runs one request before any transport is up (making the account, turning the relay role on).
+    ///
+    /// # Errors
+    /// [`CoreError`].
+    pub fn request(&mut self, request: Request) -> Result<Reply, CoreError> {
+        let storage = |error: String| CoreError::Storage(error);
+        let input = Input::Request { id: RequestId(0), request: Box::new(request) };
+        self.db.begin().map_err(|e| storage(e.to_string()))?;
+        let mut writes = std::mem::take(&mut self.first.writes);
+        let result = self.engine.handle(input, now(), &self.db).map_err(|e| storage(e.to_string()));
+        let done = result.and_then(|mut step| {
+            writes.append(&mut step.writes);
+            self.db.apply(&writes).map_err(|e| storage(e.to_string()))?;
+            Ok(step)
+        });
+        match done {
+            Ok(step) => {
+                self.db.commit().map_err(|e| storage(e.to_string()))?;
+                self.first.sends.extend(step.sends);
+                let answer = step.reply.into_iter().next().map(|(_, answer)| answer);
+                answer.unwrap_or(Ok(Reply::Done)).map_err(CoreError::Request)
+            }
+            Err(problem) => {
+                self.db.rollback();
+                Err(problem)
+            }
+        }
+    }
+
+    /// The engine, for what does not change it.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// Both clocks. The monotonic one counts sleep, so that time-outs run on while a laptop is closed.
+pub fn now() -> Now {
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let moment = u64::try_from(boot.tv_sec).unwrap_or(0) * 1_000 + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000;
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    Now { moment: Moment(moment), unix: UnixTime(u64::try_from(unix).unwrap_or(u64::MAX)) }
+}
+
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    rand::rng().fill_bytes(&mut seed);
+    seed
+}
+
+struct Link {
+    peer: PeerKey,
+    local: PeerKey,
+    route: Route,
+}
+
+struct Driver {
+    db: Database,
+    engine: Engine,
+    links: BTreeMap<LinkId, Link>,
+    address: Option<PeerAddress>,
+    waiting: BTreeMap<RequestId, Answer>,
+    next_request: u64,
+    backlog: VecDeque<LinkCommand>,
+    commands: mpsc::Sender<LinkCommand>,
+    live: broadcast::Sender<LiveEvent>,
+    head: watch::Sender<u64>,
+    paused_until: Moment,
+    events_since_prune: u64,
+}
+
+/// One turn of the loop.
+enum Happened {
+    Stop,
+    Job(Job),
+    Link(LinkEvent),
+    Wake,
+    Flushed,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        first: Step,
+        mut inbox: mpsc::Receiver<Job>,
+        mut events: mpsc::Receiver<LinkEvent>,
+        shutdown: Shutdown,
+    ) -> Result<(), StorageError> {
+        self.first(first);
+        loop {
+            let happened = self.next(&mut inbox, &mut events, &shutdown).await;
+            let input = match happened {
+                Happened::Stop => break,
+                Happened::Flushed => continue,
+                Happened::Job(Job::Read(read)) => {
+                    read(&mut self.db);
+                    continue;
+                }
+                Happened::Job(Job::Request(request, answer)) => self.expect(*request, answer),
+                Happened::Link(event) => match self.note(event) {
+                    Some(input) => input,
+                    None => continue,
+                },
+                Happened::Wake => Input::Wake,
+            };
+            self.batch(input, &mut inbox, &mut events);
+        }
+        for (_, answer) in std::mem::take(&mut self.waiting) {
+            drop(answer.send(Err(CoreError::Stopped)));
+        }
+        self.db.close()
+    }
+
+    /// What the engine wanted when it was opened.
+    fn first(&mut self, step: Step) {
+        let committed = self.db.begin().and_then(|()| self.db.apply(&step.writes)).and_then(|events| {
+            self.db.commit()?;
+            Ok(events)
+        });
+        match committed {
+            Ok(_) => self.hand_out(step.sends),
+            Err(problem) => {
+                self.db.rollback();
+                error!(%problem, "nothing could be written at start");
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Job>,
+        events: &mut mpsc::Receiver<LinkEvent>,
+        shutdown: &Shutdown,
+    ) -> Happened {
+        let wake = self.engine.next_wake().map(|at| at.max(self.paused_until).0.saturating_sub(now().moment.0));
+        let commands = self.commands.clone();
+        let flush = async {
+            match self.backlog.is_empty() {
+                true => std::future::pending().await,
+                false => commands.reserve_owned().await.ok(),
+            }
+        };
+        let listen = self.backlog.len() < BACKLOG_MAX;
+        tokio::select! {
+            biased;
+            () = shutdown.closed() => Happened::Stop,
+            permit = flush => {
+                match (permit, self.backlog.pop_front()) {
+                    (Some(permit), Some(command)) => { permit.send(command); }
+                    _ => self.backlog.clear(), // the transport is gone
+                }
+                Happened::Flushed
+            }
+            Some(event) = events.recv(), if listen => Happened::Link(event),
+            job = inbox.recv() => job.map_or(Happened::Stop, Happened::Job),
+            () = sleep(wake) => Happened::Wake,
+        }
+    }
+
+    fn expect(&mut self, request: Request, answer: Answer) -> Input {
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        self.waiting.insert(id, answer);
+        Input::Request { id, request: Box::new(request) }
+    }
+
+    /// Remembers what a fresh engine would have to be told, and translates.
+    fn note(&mut self, event: LinkEvent) -> Option<Input> {
+        Some(match event {
+            LinkEvent::Up { link, peer, local, route } => {
+                self.links.insert(link, Link { peer: peer.clone(), local: local.clone(), route });
+                Input::LinkUp { link, peer, local, route }
+            }
+            LinkEvent::Route { link, route } => {
+                if let Some(known) = self.links.get_mut(&link) {
+                    known.route = route;
+                }
+                Input::LinkRoute { link, route }
+            }
+            LinkEvent::Frame { link, bytes } => Input::Frame { link, bytes },
+            LinkEvent::Down { link } => {
+                self.links.remove(&link);
+                Input::LinkDown { link }
+            }
+            LinkEvent::DialFailed { peer } => Input::DialFailed { peer },
+            LinkEvent::Nearby { address } => Input::Nearby { address },
+            LinkEvent::OwnAddress { address } => {
+                self.address = Some(address.clone());
+                Input::OwnAddress { address }
+            }
+            LinkEvent::Record { key, value } => Input::Record { key, value },
+            LinkEvent::Health(health) => {
+                tracing::info!(?health, "medium");
+                return None;
+            }
+        })
+    }
+
+    /// Handles an input and whatever waits behind it in one transaction.
+    fn batch(&mut self, first: Input, inbox: &mut mpsc::Receiver<Job>, events: &mut mpsc::Receiver<LinkEvent>) {
+        let mut read = None;
+        let outcome = self.transact(first, inbox, events, &mut read);
+        match outcome {
+            Ok(done) => self.publish(done),
+            Err(problem) => self.recover(&problem),
+        }
+        if let Some(read) = read {
+            read(&mut self.db);
+        }
+    }
+
+    fn transact(
+        &mut self,
+        first: Input,
+        inbox: &mut mpsc::Receiver<Job>,
+        events: &mut mpsc::Receiver<LinkEvent>,
+        read: &mut Option<Read>,
+    ) -> Result<Done, StorageError> {
+        self.db.begin()?;
+        let mut done = Done::default();
+        let mut next = Some(first);
+        for _ in 0..BATCH_MAX {
+            let input = match next.take() {
+                Some(input) => input,
+                None => match self.waiting_input(inbox, events, read) {
+                    Some(input) => input,
+                    None => break,
+                },
+            };
+            let step = self.engine.handle(input, now(), &self.db).map_err(|e| StorageError::from_store(&e))?;
+            let events = self.db.apply(&step.writes)?;
+            done.newest = events.last().map(|(seq, _)| *seq).or(done.newest);
+            done.events += events.len() as u64;
+            done.sends.extend(step.sends);
+            done.replies.extend(step.reply);
+            done.live.extend(step.events);
+            if read.is_some() {
+                break;
+            }
+        }
+        self.db.commit()?;
+        Ok(done)
+    }
+
+    /// The next input that is there without waiting. A read ends the batch, because it must see a committed state.
+    fn waiting_input(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Job>,
+        events: &mut mpsc::Receiver<LinkEvent>,
+        read: &mut Option<Read>,
+    ) -> Option<Input> {
+        if self.backlog.len() < BACKLOG_MAX {
+            while let Ok(event) = events.try_recv() {
+                if let Some(input) = self.note(event) {
+                    return Some(input);
+                }
+            }
+        }
+        match inbox.try_recv() {
+            Ok(Job::Request(request, answer)) => Some(self.expect(*request, answer)),
+            Ok(Job::Read(job)) => {
+                *read = Some(job);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn publish(&mut self, done: Done) {
+        self.hand_out(done.sends);
+        for (id, answer) in done.replies {
+            if let Some(waiting) = self.waiting.remove(&id) {
+                drop(waiting.send(answer.map_err(CoreError::Request)));
+            }
+        }
+        for event in done.live {
+            drop(self.live.send(event)); // nobody listening is fine
+        }
+        if let Some(newest) = done.newest {
+            self.head.send_replace(newest);
+        }
+        self.events_since_prune += done.events;
+        if self.events_since_prune >= PRUNE_EVERY {
+            self.events_since_prune = 0;
+            if let Err(problem) = self.db.prune_events(now().unix, EVENT_AGE_MS, EVENTS_MAX) {
+                warn!(%problem, "old events were not pruned");
+            }
+        }
+    }
+
+    /// Passes commands to the transport in order; what it cannot take yet waits.
+    fn hand_out(&mut self, sends: Vec<Outgoing>) {
+        for send in sends {
+            let command = command(send);
+            if !self.backlog.is_empty() {
+                self.backlog.push_back(command);
+                continue;
+            }
+            match self.commands.try_send(command) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+                Err(mpsc::error::TrySendError::Full(command)) => self.backlog.push_back(command),
+            }
+        }
+    }
+
+    /// The batch did not happen. Everybody who waits is told; a fresh engine goes on from what was committed.
+    fn recover(&mut self, problem: &StorageError) {
+        error!(%problem, "nothing was written; the engine is opened anew");
+        self.db.rollback();
+        for (_, answer) in std::mem::take(&mut self.waiting) {
+            drop(answer.send(Err(CoreError::Storage(problem.to_string()))));
+        }
+        self.paused_until = now().moment.after_ms(DISK_PAUSE_MS);
+        match Engine::open(&self.db, seed(), now()) {
+            Ok((engine, first)) => {
+                self.engine = engine;
+                self.hand_out(first.sends.into_iter().filter(|s| !matches!(s, Outgoing::Frame { .. })).collect());
+                self.tell_links();
+            }
+            Err(problem) => error!(%problem, "the database cannot be read"),
+        }
+    }
+
+    /// Tells a fresh engine about the links that are up. Its answers are lost if the disk is still full: then
+    /// the links' peers time out and dial again.
+    fn tell_links(&mut self) {
+        let mut inputs: Vec<Input> = self.address.iter().map(|a| Input::OwnAddress { address: a.clone() }).collect();
+        for (link, known) in &self.links {
+            let (peer, local, route) = (known.peer.clone(), known.local.clone(), known.route);
+            inputs.push(Input::LinkUp { link: *link, peer, local, route });
+        }
+        for input in inputs {
+            if self.db.begin().is_err() {
+                return;
+            }
+            let done = self.engine.handle(input, now(), &self.db).map_err(|e| StorageError::from_store(&e)).and_then(|step| {
+                self.db.apply(&step.writes)?;
+                self.db.commit()?;
+                Ok(step.sends)
+            });
+            match done {
+                Ok(sends) => self.hand_out(sends),
+                Err(_) => self.db.rollback(),
+            }
+        }
+    }
+}
+
+/// What a batch came to, once it is committed.
+#[derive(Default)]
+struct Done {
+    sends: Vec<Outgoing>,
+    replies: Vec<(RequestId, Result<Reply, RequestError>)>,
+    live: Vec<LiveEvent>,
+    newest: Option<u64>,
+    events: u64,
+}
+
+fn command(send: Outgoing) -> LinkCommand {
+    match send {
+        Outgoing::Frame { link, bytes } => LinkCommand::Frame { link, bytes },
+        Outgoing::Dial { address, relay } => LinkCommand::Dial { address, relay },
+        Outgoing::Close { link } => LinkCommand::Close { link },
+        Outgoing::ReserveCircuit { address } => LinkCommand::ReserveCircuit { address },
+        Outgoing::PublishRecord { key, value } => LinkCommand::PublishRecord { key, value },
+        Outgoing::FindRecord { key } => LinkCommand::FindRecord { key },
+    }
+}
+
+async fn sleep(ms: Option<u64>) {
+    match ms {
+        Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,18 @@
+//! The node: the daemon around the engine, and everything a person touches.
+//!
+//! ```text
+//!   cli ─▶ api ─▶ core thread ── Engine (silbo-protocol)
+//!                     │  └────── storage, spool, vault
+//!                     └───────── transports
+//! ```
+
+pub mod api;
+pub mod atomic_file;
+pub mod cli;
+pub mod core;
+pub mod paths;
+pub mod settings;
+pub mod shutdown;
+pub mod spool;
+pub mod storage;
+pub mod vault;

@@ -1,0 +1,133 @@
+//! What exists only once or was promised to somebody: two encrypted SQLite files with one writer.
+//!
+//! ```text
+//!   core thread ── Database ──┬─ private.db   account, sessions, messages, search, event log, tokens
+//!                             └─ mailbox.db   queues a relay has acknowledged for others
+//! ```
+//! [`Database`] is the [`Store`](silbo_protocol::store::Store) the engine reads and the place its
+//! [`Write`](silbo_protocol::store::Write)s go: [`Database::begin`], any number of [`Database::apply`], one
+//! [`Database::commit`]. It belongs to one thread. It may not decide anything: what is kept and for how long is the
+//! engine's business, and so is what a value means.
+//!
+//! Both files are SQLCipher (AES-256 with an HMAC a page) under keys derived from one
+//! [`DatabaseKey`](crate::vault::DatabaseKey), in WAL mode with `synchronous=FULL`.
+
+mod error;
+mod event_log;
+mod file;
+mod guard;
+mod items;
+mod lock;
+mod records;
+mod schema;
+mod search;
+mod space;
+mod tokens;
+mod transaction;
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use silbo_protocol::wire::base32;
+
+use crate::atomic_file;
+use crate::vault::DatabaseKey;
+pub use error::StorageError;
+pub use event_log::event_kind_name;
+pub use search::SearchQuery;
+pub use space::FileBytes;
+pub use tokens::ApiToken;
+
+use lock::ProcessLock;
+use transaction::Transaction;
+
+/// Names of the two database files, the private one first.
+pub const DATABASE_FILES: [&str; 2] = [PRIVATE_FILE, MAILBOX_FILE];
+
+const PRIVATE_FILE: &str = "private.db";
+const MAILBOX_FILE: &str = "mailbox.db";
+/// Exists once both files are complete, and tells a wrong key from a damaged file. Reveals nothing about the key.
+const CHECK_FILE: &str = "key.check";
+
+/// The open databases of one profile. Closing and unlocking happen on drop; [`Database::close`] also reports.
+pub struct Database {
+    private: Connection,
+    mailbox: Connection,
+    dir: std::path::PathBuf,
+    epoch: String,
+    transaction: Transaction,
+    /// Set after an I/O error: what the operating system holds in its caches is unknown from then on.
+    unusable: Option<StorageError>,
+    /// Last, so that it is released after both files are closed.
+    _lock: ProcessLock,
+}
+
+impl Database {
+    /// Opens the databases in `dir`, or makes them if there are none. Only one process can have them open.
+    ///
+    /// # Errors
+    /// Another process has them open, the key is wrong, a file is damaged or was written by a later version, or the disk
+    /// is full or failing.
+    pub fn open(dir: &Path, key: &DatabaseKey) -> Result<Database, StorageError> {
+        atomic_file::make_private_dir(dir).map_err(|error| StorageError::from_io(dir, &error))?;
+        let lock = ProcessLock::take(dir)?;
+        let check_path = dir.join(CHECK_FILE);
+        let expected = base32::encode_lower(&key.derive("silbo key check v1")[..16]);
+        let check = file::read_check(&check_path)?;
+        let open = |name, label, migrations| {
+            let opening = file::Opening {
+                path: dir.join(name),
+                name,
+                key: key.derive(label),
+                exists: check.is_some(),
+                key_is_right: check.as_deref() == Some(expected.as_bytes()),
+            };
+            opening.open(migrations)
+        };
+        let private = open(PRIVATE_FILE, "silbo private database v1", schema::PRIVATE)?;
+        let mailbox = open(MAILBOX_FILE, "silbo mailbox database v1", schema::MAILBOX)?;
+        let epoch = private
+            .query_row("SELECT value FROM node WHERE name = 'epoch'", [], |row| row.get::<_, Vec<u8>>(0))
+            .map_err(|error| StorageError::from_sqlite(PRIVATE_FILE, &error))?;
+        if check.as_deref() != Some(expected.as_bytes()) {
+            atomic_file::replace(&check_path, expected.as_bytes(), 0o600)
+                .map_err(|error| StorageError::from_io(&check_path, &error))?;
+        }
+        Ok(Database {
+            private,
+            mailbox,
+            dir: dir.to_owned(),
+            epoch: base32::encode_lower(&epoch),
+            transaction: Transaction::default(),
+            unusable: None,
+            _lock: lock,
+        })
+    }
+
+    /// Random name of this event log, made with the file: sequence numbers of another epoch mean nothing here.
+    #[must_use]
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// Closes both files, moving what is in the write-ahead logs into them.
+    ///
+    /// # Errors
+    /// When a file could not be closed cleanly. What was committed is on disk all the same.
+    pub fn close(mut self) -> Result<(), StorageError> {
+        self.rollback();
+        let Database { private, mailbox, .. } = self;
+        let mailbox = mailbox.close().map_err(|(_, error)| StorageError::from_sqlite(MAILBOX_FILE, &error));
+        let private = private.close().map_err(|(_, error)| StorageError::from_sqlite(PRIVATE_FILE, &error));
+        mailbox.and(private)
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The engine's ordered key-value tables, and its whole view of the databases: [`Store`].
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use silbo_protocol::ids::{ChatId, MessageId};
+use silbo_protocol::store::{File, ItemRow, Pair, Store, StoreError, Table};
+use silbo_protocol::time::UnixTime;
+
+use super::guard::{guarded, unguarded};
+use super::{Database, MAILBOX_FILE, PRIVATE_FILE, StorageError, items};
+
+impl Store for Database {
+    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let (connection, name) = self.file(table.file());
+        let stored = connection
+            .prepare_cached("SELECT value FROM kv WHERE tab = ?1 AND key = ?2")
+            .and_then(|mut statement| statement.query_row(params![table as u8, key], |row| row.get(0)).optional())
+            .map_err(|error| StorageError::from_sqlite(name, &error))?;
+        stored.map(|stored| unguarded(stored).ok_or(StoreError::Damaged { table })).transpose()
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let (connection, name) = self.file(table.file());
+        let first = match after {
+            // The smallest key greater than `after` is `after` and a zero byte.
+            Some(after) if after >= prefix => [after, &[0]].concat(),
+            _ => prefix.to_vec(),
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let pair = |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let read = || match end_of(prefix) {
+            Some(end) => connection
+                .prepare_cached(
+                    "SELECT key, value FROM kv WHERE tab = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4",
+                )?
+                .query_map(params![table as u8, first, end, limit], pair)?
+                .collect::<rusqlite::Result<Vec<Pair>>>(),
+            None => connection
+                .prepare_cached("SELECT key, value FROM kv WHERE tab = ?1 AND key >= ?2 ORDER BY key LIMIT ?3")?
+                .query_map(params![table as u8, first, limit], pair)?
+                .collect(),
+        };
+        let pairs = read().map_err(|error| StorageError::from_sqlite(name, &error))?;
+        pairs
+            .into_iter()
+            .map(|(key, stored)| Ok((key, unguarded(stored).ok_or(StoreError::Damaged { table })?)))
+            .collect()
+    }
+
+    fn item(&self, chat: &ChatId, id: &MessageId) -> Result<Option<ItemRow>, StoreError> {
+        Ok(items::of_chat(&self.private, chat, id)?)
+    }
+
+    fn items_expiring(&self, until: UnixTime, limit: usize) -> Result<Vec<(ChatId, MessageId)>, StoreError> {
+        Ok(items::expiring(&self.private, until, limit)?)
+    }
+
+    fn next_expiry(&self) -> Result<Option<UnixTime>, StoreError> {
+        Ok(items::next_expiry(&self.private)?)
+    }
+}
+
+pub(super) fn put(connection: &Connection, table: Table, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO kv(tab, key, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT(tab, key) DO UPDATE SET value = excluded.value",
+        )
+        .and_then(|mut statement| statement.execute(params![table as u8, key, guarded(value)]))
+        .map(drop)
+        .map_err(|error| StorageError::from_sqlite(name_of(table), &error))
+}
+
+pub(super) fn delete(connection: &Connection, table: Table, key: &[u8]) -> Result<(), StorageError> {
+    connection
+        .prepare_cached("DELETE FROM kv WHERE tab = ?1 AND key = ?2")
+        .and_then(|mut statement| statement.execute(params![table as u8, key]))
+        .map(drop)
+        .map_err(|error| StorageError::from_sqlite(name_of(table), &error))
+}
+
+fn name_of(table: Table) -> &'static str {
+    match table.file() {
+        File::Private => PRIVATE_FILE,
+        File::Mailbox => MAILBOX_FILE,
+    }
+}
+
+/// The smallest key greater than every key with this prefix; `None` if there is no such key.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|&byte| byte != 0xFF)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::end_of;
+
+    #[test]
+    fn a_prefix_ends_before_the_next_sibling() {
+        assert_eq!(end_of(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(end_of(&[1, 0xFF, 0xFF]), Some(vec![2]));
+        assert_eq!(end_of(&[0xFF]), None);
+        assert_eq!(end_of(b""), None);
+    }
+}

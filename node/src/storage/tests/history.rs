@@ -1,0 +1,177 @@
+//! Pages of a conversation, and finding messages by their text.
+
+use super::super::SearchQuery;
+use super::*;
+
+fn numbers(rows: &[ItemRow]) -> Vec<u64> {
+    rows.iter().map(|row| row.sent_at.0).collect()
+}
+
+fn with_messages(dir: &Path, bodies: &[&str]) -> Database {
+    let mut database = open(dir);
+    let writes: Vec<Write> = (1..).zip(bodies).map(|(number, body)| put_item(item(ADA, number, body))).collect();
+    commit(&mut database, &writes);
+    database
+}
+
+fn found(database: &Database, text: &str) -> Vec<u64> {
+    let query = SearchQuery { text: text.to_owned(), limit: 50, ..SearchQuery::default() };
+    numbers(&database.search(&query).expect("search"))
+}
+
+#[test]
+fn pages_go_back_from_the_latest_and_forward_from_anywhere() {
+    let dir = folder();
+    let mut database = with_messages(dir.path(), &["one", "two", "three", "four", "five"]);
+    commit(&mut database, &[put_item(item(BOB, 3, "elsewhere"))]);
+    let page = |before: Option<u64>, after: Option<u64>, limit| {
+        let (before, after) = (before.map(id), after.map(id));
+        numbers(&database.history(&ADA, before.as_ref(), after.as_ref(), limit).expect("history"))
+    };
+    assert_eq!(page(None, None, 2), [4, 5]);
+    assert_eq!(page(Some(4), None, 2), [2, 3]);
+    assert_eq!(page(Some(2), None, 2), [1]);
+    assert_eq!(page(Some(1), None, 2), [0; 0]);
+    assert_eq!(page(None, Some(2), 2), [3, 4]);
+    assert_eq!(page(Some(5), Some(1), 2), [3, 4]);
+    assert_eq!(page(None, None, 0), [0; 0]);
+}
+
+#[test]
+fn an_erased_message_still_marks_its_place() {
+    let dir = folder();
+    let mut database = with_messages(dir.path(), &["one", "two", "three", "four", "five"]);
+    commit(&mut database, &[Write::EraseItem { chat: ADA, id: id(3) }]);
+    assert_eq!(numbers(&database.history(&ADA, Some(&id(3)), None, 9).expect("history")), [1, 2]);
+    assert_eq!(numbers(&database.history(&ADA, None, Some(&id(3)), 9).expect("history")), [4, 5]);
+}
+
+#[test]
+fn order_is_by_lamport_number_first_and_hidden_rows_are_left_out() {
+    let dir = folder();
+    let mut database = open(dir.path());
+    let mut late = item(ADA, 1, "written early, ordered late");
+    late.lamport = u64::MAX;
+    let mut hidden = item(ADA, 2, "not to be seen");
+    hidden.visible = false;
+    commit(&mut database, &[put_item(late), put_item(hidden), put_item(item(ADA, 3, "three"))]);
+    assert_eq!(numbers(&database.history(&ADA, None, None, 9).expect("history")), [3, 1]);
+    let stored = database.item_by_id(&id(2)).expect("read").expect("the row");
+    assert!(!stored.visible && stored.body.is_empty());
+    assert!(found(&database, "seen").is_empty());
+}
+
+#[test]
+fn a_message_is_found_by_its_id_in_whichever_conversation() {
+    let dir = folder();
+    let mut database = with_messages(dir.path(), &["one"]);
+    commit(&mut database, &[put_item(item(BOB, 7, "seven"))]);
+    assert_eq!(database.item_by_id(&id(7)).expect("read"), Some(item(BOB, 7, "seven")));
+    assert_eq!(database.item_by_id(&id(8)).expect("read"), None);
+}
+
+#[test]
+fn words_are_found_whatever_their_case_and_accents_and_by_their_beginning() {
+    let dir = folder();
+    let database =
+        with_messages(dir.path(), &["Zoë grüßt aus Málaga", "the lighthouse keeper", "Lighthouses are tall"]);
+    assert_eq!(found(&database, "zoe malaga"), [1]);
+    assert_eq!(found(&database, "LIGHT"), [3, 2]);
+    assert_eq!(found(&database, "lighthouse"), [3, 2]);
+    assert_eq!(found(&database, "the keep"), [2]);
+    assert_eq!(found(&database, "keeper tall"), [0; 0]);
+    assert_eq!(found(&database, "thouse"), [3, 2]);
+}
+
+#[test]
+fn text_without_spaces_is_found_by_any_part() {
+    let dir = folder();
+    let database =
+        with_messages(dir.path(), &["明日の会議は九時からです", "北京欢迎你", "안녕하세요 여러분", "😀 fine"]);
+    assert_eq!(found(&database, "会議"), [1]);
+    assert_eq!(found(&database, "九時から"), [1]);
+    assert_eq!(found(&database, "京欢"), [2]);
+    assert_eq!(found(&database, "하세"), [3]);
+    assert_eq!(found(&database, "😀"), [4]);
+}
+
+#[test]
+fn search_can_be_narrowed_by_conversation_and_time_and_is_latest_first() {
+    let dir = folder();
+    let mut database = with_messages(dir.path(), &["tea", "tea", "tea", "tea"]);
+    commit(&mut database, &[put_item(item(BOB, 9, "tea"))]);
+    let narrowed = |chat, after: Option<u64>, before: Option<u64>, limit| {
+        let query = SearchQuery {
+            text: "tea".to_owned(),
+            chat,
+            after: after.map(UnixTime),
+            before: before.map(UnixTime),
+            limit,
+        };
+        numbers(&database.search(&query).expect("search"))
+    };
+    assert_eq!(narrowed(None, None, None, 2), [9, 4]);
+    assert_eq!(narrowed(Some(ADA), None, None, 9), [4, 3, 2, 1]);
+    assert_eq!(narrowed(Some(ADA), Some(2), Some(4), 9), [3, 2]);
+}
+
+#[test]
+fn nothing_a_person_types_is_an_expression_or_an_error() {
+    let dir = folder();
+    let database = with_messages(dir.path(), &["a AND b", "100% of \"it\"", "x_y \\ z", "NEAR(words)"]);
+    for text in [
+        "",
+        "   ",
+        "\"",
+        "\"\"",
+        "*",
+        "AND",
+        "a AND",
+        "NOT b",
+        "body:a",
+        "NEAR(",
+        "(",
+        "{a} : b",
+        "^a",
+        "a*b",
+        "-",
+        "'",
+        "%",
+        "_",
+        "\\",
+        "\0",
+        "a\0b",
+        "\u{202e}",
+        "😀",
+        "'; DROP TABLE items; --",
+    ] {
+        let query = SearchQuery { text: text.to_owned(), limit: 5, ..SearchQuery::default() };
+        assert!(database.search(&query).is_ok(), "{text:?}");
+    }
+    assert_eq!(found(&database, "100%"), [2]);
+    assert_eq!(found(&database, "%"), [2]);
+    assert_eq!(found(&database, "_"), [3]);
+    assert_eq!(found(&database, "\\"), [3]);
+    assert!(found(&database, &"long ".repeat(10_000)).is_empty());
+}
+
+#[test]
+fn an_edited_text_is_found_by_its_last_words_only() {
+    let dir = folder();
+    let mut database = with_messages(dir.path(), &["meet at noon"]);
+    commit(&mut database, &[put_item(item(ADA, 1, "meet at midnight"))]);
+    assert!(found(&database, "noon").is_empty());
+    assert_eq!(found(&database, "midnight"), [1]);
+    database.integrity_check().expect("the index agrees with the messages");
+}
+
+#[test]
+fn the_search_index_can_be_built_anew() {
+    let dir = folder();
+    let mut database = with_messages(dir.path(), &["meet at noon", "or later"]);
+    database.private.execute("INSERT INTO words(words) VALUES ('delete-all')", []).expect("damage the index");
+    assert!(database.integrity_check().is_err());
+    database.rebuild_search().expect("rebuild");
+    database.integrity_check().expect("intact");
+    assert_eq!(found(&database, "later"), [2]);
+}

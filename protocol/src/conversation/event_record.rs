@@ -1,0 +1,174 @@
+//! Persisted events as bytes, for the event log.
+
+use prost::Message;
+
+use crate::ids::{ChatId, MessageId, PeerKey};
+use crate::step::{DeliveryState, Event, EventKind};
+use crate::time::UnixTime;
+
+use super::delivery_state::{path_code, path_of_code};
+use super::state::{self, event::Kind};
+
+/// The bytes of an event.
+pub fn encode_event(event: &Event) -> Vec<u8> {
+    state::Event {
+        at: event.at.0,
+        chat: event.chat.map(|id| id.0.to_vec()).unwrap_or_default(),
+        message: event.message.map(|id| id.0.to_vec()).unwrap_or_default(),
+        kind: Some(kind_to_record(&event.kind)),
+    }
+    .encode_to_vec()
+}
+
+/// Reads an event; `None` for a kind of a later version, which a reader skips, and for damage.
+pub fn decode_event(bytes: &[u8]) -> Option<Event> {
+    let record = state::Event::decode(bytes).ok()?;
+    Some(Event {
+        at: UnixTime(record.at),
+        chat: optional(&record.chat, ChatId::read)?,
+        message: optional(&record.message, MessageId::read)?,
+        kind: kind_from_record(record.kind?)?,
+    })
+}
+
+fn kind_to_record(kind: &EventKind) -> Kind {
+    let nothing = state::Nothing {};
+    match kind {
+        EventKind::MessageReceived { body, sent_at, reply_to, path } => Kind::Received(state::Received {
+            body: body.clone(),
+            sent_at: sent_at.0,
+            reply_to: reply_to.map(|id| id.0.to_vec()).unwrap_or_default(),
+            path: path_code(Some(*path)),
+        }),
+        EventKind::MessageSent { body } => Kind::Sent(body.clone()),
+        EventKind::MessageState { state, path } => {
+            Kind::State(state::State { state: Some(state.to_record()), path: path_code(*path) })
+        }
+        EventKind::MessageEdited { body } => Kind::Edited(body.clone()),
+        EventKind::MessageDeleted => Kind::Deleted(nothing),
+        EventKind::MessageExpired => Kind::Expired(nothing),
+        EventKind::MessageReaction { outgoing, emoji, removed } => {
+            Kind::Reaction(state::Reacted { outgoing: *outgoing, emoji: emoji.clone(), removed: *removed })
+        }
+        EventKind::ContactAdded => Kind::ContactAdded(nothing),
+        EventKind::ContactUpdated => Kind::ContactUpdated(nothing),
+        EventKind::ContactRequest { name, hello } => {
+            Kind::ContactRequest(state::Request { name: name.clone(), hello: hello.clone() })
+        }
+        EventKind::ContactAccepted => Kind::ContactAccepted(nothing),
+        EventKind::ContactRemoved => Kind::ContactRemoved(nothing),
+        EventKind::ContactKeyChanged => Kind::ContactKeyChanged(nothing),
+        EventKind::SessionReset => Kind::SessionReset(nothing),
+        EventKind::ChatRetention { seconds, outgoing } => {
+            Kind::Retention(state::Retention { seconds: *seconds, outgoing: *outgoing })
+        }
+        EventKind::ChatRead => Kind::ChatRead(nothing),
+        EventKind::RelayAdded { peer } => Kind::RelayAdded(peer.0.clone()),
+        EventKind::RelayQuota { peer } => Kind::RelayQuota(peer.0.clone()),
+        EventKind::Warning { text } => Kind::Warning(text.clone()),
+    }
+}
+
+fn kind_from_record(kind: Kind) -> Option<EventKind> {
+    Some(match kind {
+        Kind::Received(received) => EventKind::MessageReceived {
+            body: received.body,
+            sent_at: UnixTime(received.sent_at),
+            reply_to: optional(&received.reply_to, MessageId::read)?,
+            path: path_of_code(received.path)?,
+        },
+        Kind::Sent(body) => EventKind::MessageSent { body },
+        Kind::State(state) => EventKind::MessageState {
+            state: DeliveryState::from_record(&state.state?)?,
+            path: path_of_code(state.path),
+        },
+        Kind::Edited(body) => EventKind::MessageEdited { body },
+        Kind::Deleted(_) => EventKind::MessageDeleted,
+        Kind::Expired(_) => EventKind::MessageExpired,
+        Kind::Reaction(state::Reacted { outgoing, emoji, removed }) => {
+            EventKind::MessageReaction { outgoing, emoji, removed }
+        }
+        Kind::ContactAdded(_) => EventKind::ContactAdded,
+        Kind::ContactUpdated(_) => EventKind::ContactUpdated,
+        Kind::ContactRequest(state::Request { name, hello }) => EventKind::ContactRequest { name, hello },
+        Kind::ContactAccepted(_) => EventKind::ContactAccepted,
+        Kind::ContactRemoved(_) => EventKind::ContactRemoved,
+        Kind::ContactKeyChanged(_) => EventKind::ContactKeyChanged,
+        Kind::SessionReset(_) => EventKind::SessionReset,
+        Kind::Retention(state::Retention { seconds, outgoing }) => EventKind::ChatRetention { seconds, outgoing },
+        Kind::ChatRead(_) => EventKind::ChatRead,
+        Kind::RelayAdded(peer) => EventKind::RelayAdded { peer: PeerKey(peer) },
+        Kind::RelayQuota(peer) => EventKind::RelayQuota { peer: PeerKey(peer) },
+        Kind::Warning(text) => EventKind::Warning { text },
+    })
+}
+
+/// `Some(None)` for no bytes, `None` for bytes that are no id.
+fn optional<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> Option<Option<T>> {
+    if bytes.is_empty() { Some(None) } else { read(bytes).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::Route;
+    use crate::step::{FailReason, Path};
+
+    fn every_kind() -> Vec<EventKind> {
+        let peer = PeerKey(vec![1, 2, 3]);
+        let id = MessageId([5; 12]);
+        vec![
+            EventKind::MessageReceived {
+                body: "hi".into(),
+                sent_at: UnixTime(7),
+                reply_to: Some(id),
+                path: Path::Direct(Route::Local),
+            },
+            EventKind::MessageReceived { body: String::new(), sent_at: UnixTime(0), reply_to: None, path: Path::Relay },
+            EventKind::MessageSent { body: "yo".into() },
+            EventKind::MessageState {
+                state: DeliveryState::Held { relays: 2, until: UnixTime(9) },
+                path: Some(Path::Relay),
+            },
+            EventKind::MessageState { state: DeliveryState::Delivered { at: UnixTime(9) }, path: None },
+            EventKind::MessageState { state: DeliveryState::Failed(FailReason::Refused), path: None },
+            EventKind::MessageEdited { body: "hm".into() },
+            EventKind::MessageDeleted,
+            EventKind::MessageExpired,
+            EventKind::MessageReaction { outgoing: true, emoji: "👍".into(), removed: false },
+            EventKind::ContactAdded,
+            EventKind::ContactUpdated,
+            EventKind::ContactRequest { name: "N".into(), hello: "H".into() },
+            EventKind::ContactAccepted,
+            EventKind::ContactRemoved,
+            EventKind::ContactKeyChanged,
+            EventKind::SessionReset,
+            EventKind::ChatRetention { seconds: 86_400, outgoing: true },
+            EventKind::ChatRead,
+            EventKind::RelayAdded { peer: peer.clone() },
+            EventKind::RelayQuota { peer },
+            EventKind::Warning { text: "low disk".into() },
+        ]
+    }
+
+    #[test]
+    fn every_kind_reads_back() {
+        for kind in every_kind() {
+            for (chat, message) in [(Some(ChatId([1; 16])), Some(MessageId([2; 12]))), (None, None)] {
+                let event = Event { at: UnixTime(5), chat, message, kind: kind.clone() };
+                assert_eq!(decode_event(&encode_event(&event)), Some(event));
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_and_damage_are_skipped() {
+        // Field 99, a kind this version does not know.
+        assert_eq!(decode_event(&[0x08, 0x05, 0x9a, 0x06, 0x00]), None);
+        assert_eq!(decode_event(&[0xff]), None);
+        let event = Event { at: UnixTime(5), chat: None, message: None, kind: EventKind::ChatRead };
+        let mut bytes = encode_event(&event);
+        bytes.extend_from_slice(&[0x12, 0x01, 0x01]);
+        assert_eq!(decode_event(&bytes), None);
+    }
+}

@@ -1,0 +1,353 @@
+//! A message slot: everything that is known of one message id, joined whatever the order it arrives in.
+//!
+//! ```text
+//!   text      the least text, own before the other's     versions  up to 64 edits an author, newest last
+//!   reactions one an author, last writer wins            deleted   once set, for ever, and wipes the rest
+//! ```
+//! Each part is a join-semilattice, so the slot is one: equal sets of operations give equal slots for any order,
+//! duplication or partition. An edit or reaction may come before its text and waits for it; edits of anyone but the
+//! text's author are kept (the text may still turn out to be theirs) but never shown. A second text by the same author
+//! under the same id can replace nothing unseen: it shows as an edit.
+
+use std::collections::BTreeMap;
+
+use crate::crypto::fields;
+use crate::crypto::hash::{sha256, trunc};
+use crate::ids::{ChatId, MessageId};
+use crate::limits::{REACTION_BYTES_MAX, SLOT_EDITS_MAX, TEXT_BYTES_MAX};
+use crate::step::{DeliveryState, Path};
+use crate::store::ItemRow;
+use crate::time::UnixTime;
+
+use super::retention::{ORPHAN_MS, TOMBSTONE_MS, expiry, sooner};
+
+/// A text that a later edit has replaced is kept up to this length: 64 × 4 KiB bound what a slot holds per author.
+pub const SUPERSEDED_BYTES_MAX: usize = 4 * 1_024;
+
+/// Who did something to a message. Stored: 0 is me, 1 the other account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SlotAuthor {
+    /// This account.
+    Me,
+    /// The other account of the conversation.
+    Peer,
+}
+
+/// One operation on a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotOp {
+    /// Who did it, proven by the session it came in.
+    pub author: SlotAuthor,
+    /// The author's Lamport number.
+    pub lamport: u64,
+    /// When the author says it happened.
+    pub ts: UnixTime,
+    /// The id of the operation's own message (of a text: the slot's id).
+    pub op_id: MessageId,
+    /// What was done.
+    pub kind: SlotOpKind,
+}
+
+/// What was done to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotOpKind {
+    /// It was written.
+    Text {
+        /// Its text, 1 to `limits::TEXT_BYTES_MAX` bytes.
+        body: String,
+        /// The message it answers.
+        reply_to: Option<MessageId>,
+        /// Seconds after which it disappears; 0 is never.
+        expire_s: u32,
+    },
+    /// Its text was changed.
+    Edit {
+        /// The text from then on.
+        body: String,
+    },
+    /// The author's reaction was set or taken back.
+    React {
+        /// One emoji, 1 to `limits::REACTION_BYTES_MAX` bytes.
+        emoji: String,
+        /// True takes it back.
+        remove: bool,
+    },
+    /// It was deleted, by either side.
+    Delete,
+}
+
+/// What an operation changed, for the event to publish. Store the row unless it is `Nothing`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Nothing: known already, out of bounds, or too late. The slot is as it was.
+    Nothing,
+    /// Something that is not visible, or not visible yet.
+    Kept,
+    /// The message can be shown from now on.
+    Appeared,
+    /// The visible text is another one.
+    Edited,
+    /// A reaction of the operation's author to a visible message changed.
+    Reacted,
+    /// The message is deleted.
+    Deleted,
+}
+
+/// Order of operations: Lamport number, time, id; the digest of the content makes it total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct OpKey {
+    pub(super) lamport: u64,
+    pub(super) ts: UnixTime,
+    pub(super) op: MessageId,
+    pub(super) digest: [u8; 8],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) author: SlotAuthor,
+    pub(super) key: OpKey,
+    pub(super) body: String,
+    pub(super) reply_to: Option<MessageId>,
+    pub(super) expire_s: u32,
+}
+
+/// Ordered as last-writer-wins needs it: the greatest counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reaction {
+    pub(super) lamport: u64,
+    pub(super) ts: UnixTime,
+    pub(super) op: MessageId,
+    pub(super) emoji: String,
+    pub(super) removed: bool,
+}
+
+/// Everything known of one message id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    pub(super) deleted: bool,
+    pub(super) text: Option<Text>,
+    pub(super) versions: BTreeMap<(SlotAuthor, OpKey), String>,
+    pub(super) reactions: BTreeMap<SlotAuthor, Reaction>,
+    pub(super) delivery: Option<DeliveryState>,
+    pub(super) path: Option<Path>,
+}
+
+impl Slot {
+    /// Adds one operation.
+    pub fn apply(&mut self, op: &SlotOp) -> Changed {
+        match &op.kind {
+            SlotOpKind::Text { body, .. } | SlotOpKind::Edit { body }
+                if !(1..=TEXT_BYTES_MAX).contains(&body.len()) =>
+            {
+                Changed::Nothing
+            }
+            SlotOpKind::React { emoji, .. } if !(1..=REACTION_BYTES_MAX).contains(&emoji.len()) => Changed::Nothing,
+            SlotOpKind::Text { body, reply_to, expire_s } => {
+                let reply = reply_to.as_ref().map_or(&[][..], MessageId::as_bytes);
+                let key = op.key(&[body.as_bytes(), reply, &expire_s.to_be_bytes()]);
+                let (body, reply_to, expire_s) = (body.clone(), *reply_to, *expire_s);
+                self.changing(|slot| slot.join_text(Text { author: op.author, key, body, reply_to, expire_s }))
+            }
+            SlotOpKind::Edit { body } => {
+                let key = op.key(&[body.as_bytes()]);
+                self.changing(|slot| slot.join_version(op.author, key, body.clone()))
+            }
+            SlotOpKind::React { emoji, remove } => {
+                let (lamport, ts, op_id) = (op.lamport, op.ts, op.op_id);
+                let reaction = Reaction { lamport, ts, op: op_id, emoji: emoji.clone(), removed: *remove };
+                match self.join_reaction(op.author, reaction) {
+                    true if self.is_visible() => Changed::Reacted,
+                    true => Changed::Kept,
+                    false => Changed::Nothing,
+                }
+            }
+            SlotOpKind::Delete if self.deleted => Changed::Nothing,
+            SlotOpKind::Delete => {
+                self.delete();
+                Changed::Deleted
+            }
+        }
+    }
+
+    /// Adds everything another slot of the same message knows.
+    pub fn merge(&mut self, other: &Self) {
+        if other.deleted && !self.deleted {
+            self.delete();
+        }
+        if let Some(text) = &other.text {
+            self.join_text(text.clone());
+        }
+        for ((author, key), body) in &other.versions {
+            self.join_version(*author, *key, body.clone());
+        }
+        for (author, reaction) in &other.reactions {
+            self.join_reaction(*author, reaction.clone());
+        }
+        if let Some(state) = other.delivery {
+            self.raise(state, other.path);
+        }
+    }
+
+    /// Takes evidence about the delivery; true if it changed the slot. The path is that of the highest state.
+    pub fn raise(&mut self, state: DeliveryState, path: Option<Path>) -> bool {
+        let before = (self.delivery, self.path);
+        let Some(known) = self.delivery else {
+            (self.delivery, self.path) = (Some(state), path);
+            return true;
+        };
+        let raised = known.raised(state);
+        self.delivery = Some(raised);
+        self.path = match (raised.code() == known.code(), raised.code() == state.code()) {
+            (true, true) => self.path.into_iter().chain(path).max_by_key(Path::code),
+            (true, false) => self.path,
+            _ => path,
+        };
+        before != (self.delivery, self.path)
+    }
+
+    /// The delivery state: what was raised, else `Local` for a message of the other side and `Queued` for an own one.
+    pub fn delivery(&self) -> DeliveryState {
+        let unknown = match self.author() {
+            Some(SlotAuthor::Peer) => DeliveryState::Local,
+            Some(SlotAuthor::Me) | None => DeliveryState::Queued,
+        };
+        self.delivery.unwrap_or(unknown)
+    }
+
+    /// Who wrote the text, once it is known.
+    pub fn author(&self) -> Option<SlotAuthor> {
+        self.text.as_ref().map(|text| text.author)
+    }
+
+    /// True once it was deleted; nothing undoes that.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// True while there is a text to show.
+    pub fn is_visible(&self) -> bool {
+        !self.deleted && self.text.is_some()
+    }
+
+    /// The text as it is after all edits of its author; `None` when there is nothing to show.
+    pub fn body(&self) -> Option<&str> {
+        let text = self.text.as_ref().filter(|_| !self.deleted)?;
+        Some(self.edits_of(text.author).last().map_or(&text.body, |(_, body)| body))
+    }
+
+    /// The row to store. `retention_s` is the conversation's setting; `now` matters only for a deleted message, whose
+    /// empty row stays as long as its tombstone.
+    pub fn row(&self, chat: ChatId, id: MessageId, stored_at: UnixTime, retention_s: u32, now: UnixTime) -> ItemRow {
+        let text = self.text.as_ref();
+        let expires_at = match text {
+            _ if self.deleted => sooner(expiry(stored_at, 0, retention_s), now.after_ms(TOMBSTONE_MS)),
+            Some(text) => expiry(stored_at, text.expire_s, retention_s),
+            None => sooner(expiry(stored_at, 0, retention_s), stored_at.after_ms(ORPHAN_MS)),
+        };
+        ItemRow {
+            chat,
+            id,
+            lamport: text.map_or(0, |text| text.key.lamport),
+            sent_at: text.map_or(stored_at, |text| text.key.ts),
+            stored_at,
+            outgoing: self.author() == Some(SlotAuthor::Me),
+            visible: self.is_visible(),
+            body: self.body().unwrap_or_default().to_owned(),
+            state: self.delivery().code(),
+            expires_at,
+            slot: self.encode(),
+        }
+    }
+
+    /// Edits of one author, oldest first.
+    pub(super) fn edits_of(&self, author: SlotAuthor) -> impl DoubleEndedIterator<Item = (&OpKey, &String)> {
+        self.versions.iter().filter(move |((who, _), _)| *who == author).map(|((_, key), body)| (key, body))
+    }
+
+    /// Runs a change of texts and says what it did to the visible text.
+    fn changing(&mut self, change: impl FnOnce(&mut Self) -> bool) -> Changed {
+        let before = self.body().map(|body| sha256(body.as_bytes()));
+        if !change(self) {
+            return Changed::Nothing;
+        }
+        let after = self.body().map(|body| sha256(body.as_bytes()));
+        match (before, after) {
+            (None, Some(_)) => Changed::Appeared,
+            (before, after) if before != after => Changed::Edited,
+            _ => Changed::Kept,
+        }
+    }
+
+    /// The least text wins, own before the other's; the one that loses stays as a version of its author.
+    fn join_text(&mut self, mut text: Text) -> bool {
+        if self.deleted {
+            text.wipe();
+        }
+        let rank = |text: &Text| (text.author, text.key);
+        match &self.text {
+            None => {
+                self.text = Some(text);
+                true
+            }
+            Some(known) if rank(known) == rank(&text) => false,
+            Some(known) if rank(known) < rank(&text) => self.join_version(text.author, text.key, text.body),
+            Some(_) => {
+                if let Some(lost) = self.text.replace(text) {
+                    self.join_version(lost.author, lost.key, lost.body);
+                }
+                true
+            }
+        }
+    }
+
+    fn join_version(&mut self, author: SlotAuthor, key: OpKey, body: String) -> bool {
+        if self.deleted || self.versions.contains_key(&(author, key)) {
+            return false;
+        }
+        self.versions.insert((author, key), body);
+        let mut keys: Vec<OpKey> = self.edits_of(author).map(|(key, _)| *key).collect();
+        for oldest in keys.drain(..keys.len().saturating_sub(SLOT_EDITS_MAX)) {
+            self.versions.remove(&(author, oldest));
+        }
+        keys.pop();
+        for superseded in keys {
+            if let Some(body) = self.versions.get_mut(&(author, superseded)) {
+                body.truncate(body.floor_char_boundary(SUPERSEDED_BYTES_MAX));
+            }
+        }
+        self.versions.contains_key(&(author, key))
+    }
+
+    fn join_reaction(&mut self, author: SlotAuthor, reaction: Reaction) -> bool {
+        if self.deleted || self.reactions.get(&author).is_some_and(|known| *known >= reaction) {
+            return false;
+        }
+        self.reactions.insert(author, reaction);
+        true
+    }
+
+    fn delete(&mut self) {
+        self.deleted = true;
+        self.versions.clear();
+        self.reactions.clear();
+        if let Some(text) = &mut self.text {
+            text.wipe();
+        }
+    }
+}
+
+impl SlotOp {
+    fn key(&self, content: &[&[u8]]) -> OpKey {
+        OpKey { lamport: self.lamport, ts: self.ts, op: self.op_id, digest: trunc(&sha256(&fields(content))) }
+    }
+}
+
+impl Text {
+    /// What stays of a deleted message: who wrote it and where it stood.
+    fn wipe(&mut self) {
+        self.body.clear();
+        self.key.digest = [0; 8];
+        self.reply_to = None;
+        self.expire_s = 0;
+    }
+}

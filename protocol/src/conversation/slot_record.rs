@@ -1,0 +1,114 @@
+//! A slot as bytes: equal slots give equal bytes.
+
+use prost::Message;
+
+use crate::ids::MessageId;
+use crate::store::{ItemRow, StoreError, Table};
+use crate::time::UnixTime;
+
+use super::delivery_state::{path_code, path_of_code};
+use super::slot::{OpKey, Reaction, Slot, SlotAuthor, Text};
+use super::state;
+use crate::step::DeliveryState;
+
+impl Slot {
+    /// The bytes for `ItemRow::slot`.
+    pub fn encode(&self) -> Vec<u8> {
+        let text = self.text.as_ref().map(|text| state::Text {
+            who: who(text.author),
+            lamport: text.key.lamport,
+            ts: text.key.ts.0,
+            op: text.key.op.0.to_vec(),
+            digest: text.key.digest.to_vec(),
+            body: text.body.clone(),
+            reply_to: text.reply_to.map(|id| id.0.to_vec()).unwrap_or_default(),
+            expire_s: text.expire_s,
+        });
+        let versions = self.versions.iter().map(|((author, key), body)| state::Version {
+            who: who(*author),
+            lamport: key.lamport,
+            ts: key.ts.0,
+            op: key.op.0.to_vec(),
+            digest: key.digest.to_vec(),
+            body: body.clone(),
+        });
+        let reactions = self.reactions.iter().map(|(author, reaction)| state::Reaction {
+            who: who(*author),
+            lamport: reaction.lamport,
+            ts: reaction.ts.0,
+            op: reaction.op.0.to_vec(),
+            emoji: reaction.emoji.clone(),
+            removed: reaction.removed,
+        });
+        state::Slot {
+            deleted: self.deleted,
+            text,
+            versions: versions.collect(),
+            reactions: reactions.collect(),
+            delivery: self.delivery.map(DeliveryState::to_record),
+            path: path_code(self.path),
+        }
+        .encode_to_vec()
+    }
+
+    /// The slot of a stored row.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it does not decode; rows have no table of their own, so the conversation's is named.
+    pub fn of_row(row: &ItemRow) -> Result<Self, StoreError> {
+        Self::decode(&row.slot).ok_or(StoreError::Damaged { table: Table::Chat })
+    }
+
+    /// Reads what [`Self::encode`] wrote, and no bytes as an empty slot; `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let record = state::Slot::decode(bytes).ok()?;
+        let mut slot = Self { deleted: record.deleted, path: path_of_code(record.path), ..Self::default() };
+        if let Some(text) = record.text {
+            slot.text = Some(Text {
+                author: author(text.who)?,
+                key: key(text.lamport, text.ts, &text.op, &text.digest)?,
+                body: text.body,
+                reply_to: if text.reply_to.is_empty() { None } else { Some(MessageId::read(&text.reply_to)?) },
+                expire_s: text.expire_s,
+            });
+        }
+        for version in record.versions {
+            let key = key(version.lamport, version.ts, &version.op, &version.digest)?;
+            slot.versions.insert((author(version.who)?, key), version.body);
+        }
+        for reaction in record.reactions {
+            let of = author(reaction.who)?;
+            let reaction = Reaction {
+                lamport: reaction.lamport,
+                ts: UnixTime(reaction.ts),
+                op: MessageId::read(&reaction.op)?,
+                emoji: reaction.emoji,
+                removed: reaction.removed,
+            };
+            slot.reactions.insert(of, reaction);
+        }
+        if let Some(delivery) = record.delivery {
+            slot.delivery = Some(DeliveryState::from_record(&delivery)?);
+        }
+        Some(slot)
+    }
+}
+
+fn who(author: SlotAuthor) -> u32 {
+    match author {
+        SlotAuthor::Me => 0,
+        SlotAuthor::Peer => 1,
+    }
+}
+
+fn author(who: u32) -> Option<SlotAuthor> {
+    match who {
+        0 => Some(SlotAuthor::Me),
+        1 => Some(SlotAuthor::Peer),
+        _ => None,
+    }
+}
+
+fn key(lamport: u64, ts: u64, op: &[u8], digest: &[u8]) -> Option<OpKey> {
+    Some(OpKey { lamport, ts: UnixTime(ts), op: MessageId::read(op)?, digest: digest.try_into().ok()? })
+}

@@ -1,0 +1,281 @@
+//! The laws of a slot: order, duplication and partition do not matter; what is deleted stays deleted.
+
+use proptest::prelude::*;
+
+use crate::ids::{ChatId, MessageId};
+use crate::input::Route;
+use crate::limits::{REACTION_BYTES_MAX, SLOT_EDITS_MAX, TEXT_BYTES_MAX};
+use crate::step::{DeliveryState, FailReason, Path};
+use crate::time::{DAY_MS, UnixTime};
+
+use super::delivery_state::tests::any_state;
+use super::retention::TOMBSTONE_MS;
+use super::slot::{Changed, SUPERSEDED_BYTES_MAX, Slot, SlotAuthor, SlotOp, SlotOpKind};
+use super::view::view;
+
+const CHAT: ChatId = ChatId([1; 16]);
+const ID: MessageId = MessageId([2; 12]);
+const NOW: UnixTime = UnixTime(1_800_000_000_000);
+
+fn op(author: SlotAuthor, n: u64, kind: SlotOpKind) -> SlotOp {
+    let mut op_id = [0; 12];
+    op_id[4..].copy_from_slice(&n.to_be_bytes());
+    SlotOp { author, lamport: n, ts: UnixTime(1_000 + n), op_id: MessageId(op_id), kind }
+}
+
+fn text(author: SlotAuthor, n: u64, body: &str) -> SlotOp {
+    op(author, n, SlotOpKind::Text { body: body.to_owned(), reply_to: None, expire_s: 0 })
+}
+
+fn edit(author: SlotAuthor, n: u64, body: &str) -> SlotOp {
+    op(author, n, SlotOpKind::Edit { body: body.to_owned() })
+}
+
+fn react(author: SlotAuthor, n: u64, emoji: &str, remove: bool) -> SlotOp {
+    op(author, n, SlotOpKind::React { emoji: emoji.to_owned(), remove })
+}
+
+fn delete(author: SlotAuthor, n: u64) -> SlotOp {
+    op(author, n, SlotOpKind::Delete)
+}
+
+fn slot_of<'a>(ops: impl IntoIterator<Item = &'a SlotOp>) -> Slot {
+    let mut slot = Slot::default();
+    for op in ops {
+        slot.apply(op);
+    }
+    slot
+}
+
+fn any_author() -> impl Strategy<Value = SlotAuthor> {
+    prop_oneof![Just(SlotAuthor::Me), Just(SlotAuthor::Peer)]
+}
+
+/// Few authors, numbers and contents, so that ties, repeats and replacements are frequent.
+fn any_op(with_delete: bool) -> impl Strategy<Value = SlotOp> {
+    let long = || ("[ab]", "[aä]", 2_040_usize..2_050).prop_map(|(start, rest, n)| start + &rest.repeat(n * 2));
+    let body = || prop_oneof![2 => "[ab]", 1 => long()];
+    let kind = prop_oneof![
+        3 => (body(), proptest::option::of(Just(MessageId([7; 12]))), 0_u32..2)
+            .prop_map(|(body, reply_to, expire_s)| SlotOpKind::Text { body, reply_to, expire_s }),
+        4 => body().prop_map(|body| SlotOpKind::Edit { body }),
+        3 => ("[xy]", any::<bool>()).prop_map(|(emoji, remove)| SlotOpKind::React { emoji, remove }),
+        u32::from(with_delete) => Just(SlotOpKind::Delete),
+    ];
+    (any_author(), 0_u64..6, 0_u64..2, kind).prop_map(|(author, n, m, kind)| {
+        let mut op = op(author, n, kind);
+        op.ts = UnixTime(m);
+        op
+    })
+}
+
+fn any_history() -> impl Strategy<Value = (Vec<SlotOp>, Vec<SlotOp>)> {
+    let ops =
+        prop_oneof![proptest::collection::vec(any_op(false), 0..12), proptest::collection::vec(any_op(true), 0..12),];
+    ops.prop_flat_map(|ops| {
+        let again = ops.clone();
+        let repeated: Vec<SlotOp> = ops.iter().chain(&again).cloned().collect();
+        (Just(ops), Just(repeated).prop_shuffle())
+    })
+}
+
+proptest! {
+    #[test]
+    fn equal_operations_give_equal_slots_in_any_order_and_number((ops, shuffled) in any_history()) {
+        let (slot, other) = (slot_of(&ops), slot_of(&shuffled));
+        prop_assert_eq!(&slot, &other);
+        prop_assert_eq!(slot.encode(), other.encode());
+    }
+
+    #[test]
+    fn equal_operations_give_equal_slots_over_any_partition(
+        (ops, shuffled) in any_history(),
+        sides in proptest::collection::vec(0_usize..3, 24),
+    ) {
+        let whole = slot_of(&ops);
+        let part = |n: usize| slot_of(shuffled.iter().zip(&sides).filter(|(_, side)| **side == n).map(|(op, _)| op));
+        let (a, b, c) = (part(0), part(1), part(2));
+        let merged = |parts: [&Slot; 3]| {
+            let mut slot = Slot::default();
+            for part in parts {
+                slot.merge(part);
+            }
+            slot
+        };
+        prop_assert_eq!(&merged([&a, &b, &c]), &whole);
+        prop_assert_eq!(&merged([&c, &b, &a]), &whole);
+        let mut nested = b.clone();
+        nested.merge(&c);
+        prop_assert_eq!(&merged([&a, &nested, &a]), &whole);
+    }
+
+    #[test]
+    fn delivery_and_path_join_in_any_order(
+        evidence in proptest::collection::vec((any_state(), proptest::option::of(0_u8..5)), 0..6)
+            .prop_flat_map(|list| (Just(list.clone()), Just(list).prop_shuffle())),
+    ) {
+        let joined = |list: &[(DeliveryState, Option<u8>)]| {
+            let mut slot = Slot::default();
+            for (state, path) in list {
+                slot.raise(*state, path.and_then(Path::from_code));
+            }
+            slot
+        };
+        prop_assert_eq!(joined(&evidence.0), joined(&evidence.1));
+    }
+
+    #[test]
+    fn a_deleted_message_never_comes_back((ops, shuffled) in any_history(), at in 0_usize..12) {
+        let mut slot = slot_of(&ops);
+        slot.apply(&delete(SlotAuthor::Peer, 0));
+        for op in &shuffled {
+            slot.apply(op);
+        }
+        slot.merge(&slot_of(ops.iter().skip(at)));
+        prop_assert!(slot.is_deleted() && !slot.is_visible());
+        let row = slot.row(CHAT, ID, NOW, 0, NOW);
+        let shown = view(&row).unwrap();
+        prop_assert!(!row.visible && row.body.is_empty() && shown.body.is_empty());
+        prop_assert!(shown.edits.is_empty() && shown.reactions.is_empty() && shown.reply_to.is_none());
+        prop_assert!(row.slot.len() < 100, "{} bytes stay of a deleted message", row.slot.len());
+    }
+
+    #[test]
+    fn a_stored_slot_reads_back(ops in proptest::collection::vec(any_op(true), 0..12), state in any_state()) {
+        let mut slot = slot_of(&ops);
+        slot.raise(state, Some(Path::Direct(Route::Local)));
+        prop_assert_eq!(Slot::decode(&slot.encode()), Some(slot));
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Some(slot) = Slot::decode(&bytes) {
+            prop_assert_eq!(Slot::decode(&slot.encode()), Some(slot));
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_deleted_text_is_left_to_guess_it_by() {
+    let deleted = |body| slot_of([&text(SlotAuthor::Peer, 1, body), &delete(SlotAuthor::Me, 2)]);
+    assert_eq!(deleted("yes").encode(), deleted("no").encode());
+    let late = slot_of([&delete(SlotAuthor::Me, 2), &text(SlotAuthor::Peer, 1, "maybe")]);
+    assert_eq!(late.encode(), deleted("yes").encode());
+}
+
+#[test]
+fn an_edit_and_a_reaction_wait_for_their_text() {
+    let mut slot = Slot::default();
+    assert_eq!(slot.apply(&edit(SlotAuthor::Peer, 5, "second")), Changed::Kept);
+    assert_eq!(slot.apply(&react(SlotAuthor::Me, 6, "x", false)), Changed::Kept);
+    assert!(!slot.row(CHAT, ID, NOW, 0, NOW).visible);
+    assert_eq!(slot.apply(&text(SlotAuthor::Peer, 4, "first")), Changed::Appeared);
+    let shown = view(&slot.row(CHAT, ID, NOW, 0, NOW)).unwrap();
+    assert_eq!((shown.body.as_str(), shown.edits[0].body.as_str()), ("second", "first"));
+    assert_eq!(shown.edited_at, Some(UnixTime(1_005)));
+    assert_eq!(shown.reactions.len(), 1);
+    assert_eq!((shown.outgoing, shown.delivery), (false, DeliveryState::Local));
+}
+
+#[test]
+fn only_the_author_of_a_text_changes_it() {
+    let mut slot = slot_of([&text(SlotAuthor::Me, 1, "mine")]);
+    assert_eq!(slot.apply(&edit(SlotAuthor::Peer, 9, "theirs")), Changed::Kept);
+    assert_eq!(slot.body(), Some("mine"));
+    assert_eq!(slot.apply(&edit(SlotAuthor::Me, 2, "mine too")), Changed::Edited);
+    assert_eq!(slot.apply(&edit(SlotAuthor::Me, 2, "mine too")), Changed::Nothing);
+    assert_eq!(slot.apply(&edit(SlotAuthor::Me, 1, "older")), Changed::Kept);
+    assert_eq!(slot.body(), Some("mine too"));
+}
+
+#[test]
+fn the_other_side_cannot_take_over_an_own_message_by_its_id() {
+    let mut slot = slot_of([&text(SlotAuthor::Me, 50, "mine")]);
+    slot.apply(&text(SlotAuthor::Peer, 1, "theirs"));
+    assert_eq!((slot.body(), slot.author()), (Some("mine"), Some(SlotAuthor::Me)));
+}
+
+#[test]
+fn a_second_text_under_the_same_id_shows_as_an_edit() {
+    let mut slot = slot_of([&text(SlotAuthor::Peer, 5, "seen")]);
+    slot.apply(&text(SlotAuthor::Peer, 1, "slipped under"));
+    assert_eq!(slot.body(), Some("seen"));
+    let shown = view(&slot.row(CHAT, ID, NOW, 0, NOW)).unwrap();
+    assert_eq!(shown.edits[0].body, "slipped under");
+}
+
+#[test]
+fn the_last_reaction_of_each_side_counts() {
+    let mut slot = slot_of([&text(SlotAuthor::Peer, 1, "t")]);
+    assert_eq!(slot.apply(&react(SlotAuthor::Peer, 2, "x", false)), Changed::Reacted);
+    assert_eq!(slot.apply(&react(SlotAuthor::Me, 3, "y", false)), Changed::Reacted);
+    assert_eq!(slot.apply(&react(SlotAuthor::Me, 5, "y", true)), Changed::Reacted);
+    assert_eq!(slot.apply(&react(SlotAuthor::Me, 4, "z", false)), Changed::Nothing);
+    let shown = view(&slot.row(CHAT, ID, NOW, 0, NOW)).unwrap();
+    assert_eq!(
+        shown.reactions.iter().map(|r| (r.author, r.emoji.as_str())).collect::<Vec<_>>(),
+        [(SlotAuthor::Peer, "x")]
+    );
+}
+
+#[test]
+fn edits_are_bounded_and_the_oldest_go_first() {
+    let mut slot = slot_of([&text(SlotAuthor::Me, 0, "t")]);
+    let long = "ä".repeat(TEXT_BYTES_MAX / 2);
+    for n in 1..=SLOT_EDITS_MAX as u64 + 9 {
+        assert_eq!(slot.apply(&edit(SlotAuthor::Me, n, &long)), if n == 1 { Changed::Edited } else { Changed::Kept });
+    }
+    assert_eq!(slot.apply(&edit(SlotAuthor::Me, 1, "too late")), Changed::Nothing);
+    assert_eq!(slot.edits_of(SlotAuthor::Me).count(), SLOT_EDITS_MAX);
+    assert_eq!(slot.edits_of(SlotAuthor::Me).next().unwrap().0.lamport, 10);
+    assert_eq!(slot.body().unwrap().len(), TEXT_BYTES_MAX);
+    assert!(slot.encode().len() < TEXT_BYTES_MAX + SLOT_EDITS_MAX * (SUPERSEDED_BYTES_MAX + 64));
+}
+
+#[test]
+fn oversized_and_empty_operations_change_nothing() {
+    let mut slot = slot_of([&text(SlotAuthor::Peer, 1, "t")]);
+    let before = slot.clone();
+    let long = "a".repeat(TEXT_BYTES_MAX + 1);
+    for op in [
+        text(SlotAuthor::Peer, 0, &long),
+        text(SlotAuthor::Peer, 0, ""),
+        edit(SlotAuthor::Peer, 9, &long),
+        edit(SlotAuthor::Peer, 9, ""),
+        react(SlotAuthor::Peer, 9, &"a".repeat(REACTION_BYTES_MAX + 1), false),
+        react(SlotAuthor::Peer, 9, "", true),
+    ] {
+        assert_eq!(slot.apply(&op), Changed::Nothing);
+    }
+    assert_eq!(slot, before);
+}
+
+#[test]
+fn a_row_disappears_with_its_text_its_conversation_or_its_tombstone() {
+    let day_s = 86_400;
+    let kind = SlotOpKind::Text { body: "t".to_owned(), reply_to: None, expire_s: 60 };
+    let mut slot = slot_of([&op(SlotAuthor::Peer, 1, kind)]);
+    assert_eq!(slot.row(CHAT, ID, NOW, day_s, NOW).expires_at, NOW.after_ms(60_000));
+    slot.apply(&delete(SlotAuthor::Me, 2));
+    assert_eq!(slot.row(CHAT, ID, NOW, 0, NOW.after_ms(5)).expires_at, NOW.after_ms(TOMBSTONE_MS + 5));
+    assert_eq!(slot.row(CHAT, ID, NOW, day_s, NOW).expires_at, NOW.after_ms(DAY_MS));
+    let orphan = slot_of([&edit(SlotAuthor::Peer, 1, "t")]);
+    assert_eq!(orphan.row(CHAT, ID, NOW, 0, NOW).expires_at, NOW.after_ms(90 * DAY_MS));
+    let plain = slot_of([&text(SlotAuthor::Peer, 1, "t")]);
+    assert_eq!(plain.row(CHAT, ID, NOW, 0, NOW).expires_at, UnixTime(0));
+}
+
+#[test]
+fn the_path_is_that_of_the_highest_state() {
+    let mut slot = slot_of([&text(SlotAuthor::Me, 1, "t")]);
+    let held = DeliveryState::Held { relays: 1, until: NOW };
+    let delivered = DeliveryState::Delivered { at: NOW };
+    assert_eq!(slot.delivery(), DeliveryState::Queued);
+    assert!(slot.raise(held, Some(Path::Relay)));
+    assert!(!slot.raise(held, Some(Path::Relay)));
+    assert!(slot.raise(delivered, Some(Path::Direct(Route::Local))));
+    assert!(!slot.raise(held, Some(Path::Relay)));
+    assert!(!slot.raise(DeliveryState::Failed(FailReason::Expired), None));
+    let shown = view(&slot.row(CHAT, ID, NOW, 0, NOW)).unwrap();
+    assert_eq!((shown.delivery, shown.path), (delivered, Some(Path::Direct(Route::Local))));
+}

@@ -1,0 +1,256 @@
+//! The outbox: sealed envelopes in sending order, and where each stands on the ladder
+//! (direct link, then mailboxes). It holds no bytes of envelopes; the store does, and a retry sends those.
+//!
+//! An entry leaves only by evidence (its preimage, or an answer for a first contact) or by a visible failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{ChatId, LinkId, MessageId, PeerKey, Preimage, QueueSid, SessionId, Tag};
+use crate::limits::{RETRY_FIRST_MS, RETRY_MAX_MS};
+use crate::time::{DAY_MS, HOUR_MS, Moment, UnixTime};
+
+/// A copy a relay has signed for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deposit {
+    /// The relay.
+    pub relay: PeerKey,
+    /// The queue.
+    pub sid: QueueSid,
+    /// Until when it promised to hold it.
+    pub until: UnixTime,
+}
+
+/// One sealed envelope on its way.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    /// Its tag.
+    pub tag: Tag,
+    /// Its preimage; `None` where the tag has none (reusable invites).
+    pub preimage: Option<Preimage>,
+    /// The message it carries; `None` for control.
+    pub message: Option<MessageId>,
+    /// Bytes of the envelope.
+    pub size: usize,
+    /// When it must have arrived.
+    pub expires_at: UnixTime,
+    /// The session that sealed it.
+    pub session: SessionId,
+    /// How many sending chains of the session came before its own.
+    pub chain: u32,
+    /// Its number in the sending chain.
+    pub n: u32,
+    /// It carries a handshake.
+    pub first_contact: bool,
+    /// Copies at relays.
+    pub deposited: Vec<Deposit>,
+    /// Relays asked and not yet answered.
+    pub depositing: BTreeSet<PeerKey>,
+    /// The link it was last handed to.
+    pub on_link: Option<LinkId>,
+    /// When it was first handed to a direct link.
+    pub direct_since: Option<Moment>,
+    /// How often it was handed to a link.
+    pub attempts: u32,
+    /// When it may be handed out again.
+    pub next_at: Moment,
+    /// How often relays signed for it.
+    pub deposits: u32,
+    /// When relays that signed for it are handed it once more: one of them may have lost it.
+    pub deposit_again_at: Moment,
+}
+
+/// Outgoing mail of one conversation.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// In sending order.
+    pub flights: BTreeMap<u64, Flight>,
+    /// Not yet handed to the direct link that is up.
+    pub unsent: BTreeSet<u64>,
+}
+
+impl Lane {
+    /// Envelopes handed to a direct link and not yet receipted.
+    pub fn in_flight(&self) -> usize {
+        self.flights.len() - self.unsent.len()
+    }
+}
+
+/// All outgoing mail.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    lanes: BTreeMap<ChatId, Lane>,
+    by_tag: BTreeMap<Tag, (ChatId, u64)>,
+    next_seq: u64,
+}
+
+/// The store key of an entry: chat ‖ sequence, so that a scan gives sending order.
+pub fn entry_key(chat: &ChatId, seq: u64) -> Vec<u8> {
+    let mut key = chat.0.to_vec();
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// Pause before the next hand-out after `attempts`, without jitter.
+pub fn retry_pause_ms(attempts: u32) -> u64 {
+    RETRY_FIRST_MS.saturating_mul(1 << attempts.saturating_sub(1).min(20)).min(RETRY_MAX_MS)
+}
+
+/// Pause before relays that signed are handed the same envelope again: an hour, then ever longer up to a day.
+pub fn deposit_pause_ms(deposits: u32) -> u64 {
+    HOUR_MS.saturating_mul(1 << deposits.saturating_sub(1).min(20)).min(DAY_MS)
+}
+
+impl Outbox {
+    /// Adds an entry at the end of its lane and returns its sequence.
+    pub fn push(&mut self, chat: ChatId, flight: Flight) -> u64 {
+        let seq = self.next_seq;
+        self.restore(chat, seq, flight);
+        seq
+    }
+
+    /// Puts back an entry read from the store.
+    pub fn restore(&mut self, chat: ChatId, seq: u64, flight: Flight) {
+        self.next_seq = self.next_seq.max(seq + 1);
+        self.by_tag.insert(flight.tag, (chat, seq));
+        let lane = self.lanes.entry(chat).or_default();
+        lane.flights.insert(seq, flight);
+        lane.unsent.insert(seq);
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, chat: &ChatId, seq: u64) -> Option<Flight> {
+        let lane = self.lanes.get_mut(chat)?;
+        let flight = lane.flights.remove(&seq)?;
+        lane.unsent.remove(&seq);
+        if lane.flights.is_empty() {
+            self.lanes.remove(chat);
+        }
+        self.by_tag.remove(&flight.tag);
+        Some(flight)
+    }
+
+    /// Where the envelope with this tag is.
+    pub fn find(&self, tag: &Tag) -> Option<(ChatId, u64)> {
+        self.by_tag.get(tag).copied()
+    }
+
+    /// An entry.
+    pub fn flight(&self, chat: &ChatId, seq: u64) -> Option<&Flight> {
+        self.lanes.get(chat)?.flights.get(&seq)
+    }
+
+    /// An entry, to change.
+    pub fn flight_mut(&mut self, chat: &ChatId, seq: u64) -> Option<&mut Flight> {
+        self.lanes.get_mut(chat)?.flights.get_mut(&seq)
+    }
+
+    /// A lane; `None` when nothing waits.
+    pub fn lane(&self, chat: &ChatId) -> Option<&Lane> {
+        self.lanes.get(chat)
+    }
+
+    /// A lane, to change.
+    pub fn lane_mut(&mut self, chat: &ChatId) -> Option<&mut Lane> {
+        self.lanes.get_mut(chat)
+    }
+
+    /// Conversations with waiting mail.
+    pub fn chats(&self) -> Vec<ChatId> {
+        self.lanes.keys().copied().collect()
+    }
+
+    /// Entries in all.
+    pub fn len(&self) -> usize {
+        self.by_tag.len()
+    }
+
+    /// True when nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.by_tag.is_empty()
+    }
+
+    /// Messages (not control) that wait.
+    pub fn messages(&self) -> u32 {
+        let count = self.lanes.values().flat_map(|l| l.flights.values()).filter(|f| f.message.is_some()).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// A link is gone: what it carried may be handed out again at once.
+    pub fn link_down(&mut self, link: LinkId) {
+        for lane in self.lanes.values_mut() {
+            for (seq, flight) in &mut lane.flights {
+                if flight.on_link == Some(link) {
+                    flight.on_link = None;
+                    flight.next_at = Moment(0);
+                    lane.unsent.insert(*seq);
+                }
+            }
+        }
+    }
+
+    /// A relay's connection is gone: its unanswered deposits may be asked again.
+    pub fn relay_down(&mut self, relay: &PeerKey) {
+        for flight in self.lanes.values_mut().flat_map(|lane| lane.flights.values_mut()) {
+            flight.depositing.remove(relay);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flight(tag: u8) -> Flight {
+        Flight {
+            tag: Tag([tag; 12]),
+            preimage: None,
+            message: None,
+            size: 100,
+            expires_at: UnixTime(0),
+            session: SessionId([0; 16]),
+            chain: 0,
+            n: 0,
+            first_contact: false,
+            deposited: Vec::new(),
+            depositing: BTreeSet::new(),
+            on_link: None,
+            direct_since: None,
+            attempts: 0,
+            next_at: Moment(0),
+            deposits: 0,
+            deposit_again_at: Moment(0),
+        }
+    }
+
+    #[test]
+    fn entries_keep_their_order_and_are_found_by_tag() {
+        let mut outbox = Outbox::default();
+        let chat = ChatId([1; 16]);
+        let first = outbox.push(chat, flight(1));
+        let second = outbox.push(chat, flight(2));
+        assert!(first < second);
+        assert_eq!(outbox.find(&Tag([2; 12])), Some((chat, second)));
+        assert!(outbox.remove(&chat, first).is_some());
+        assert!(outbox.remove(&chat, first).is_none());
+        assert_eq!(outbox.len(), 1);
+    }
+
+    #[test]
+    fn a_lost_link_frees_what_it_carried() {
+        let mut outbox = Outbox::default();
+        let chat = ChatId([1; 16]);
+        let seq = outbox.push(chat, flight(1));
+        let lane = outbox.lane_mut(&chat).expect("pushed above");
+        lane.unsent.clear();
+        lane.flights.get_mut(&seq).expect("pushed above").on_link = Some(LinkId(7));
+        outbox.link_down(LinkId(7));
+        assert!(outbox.lane(&chat).expect("still there").unsent.contains(&seq));
+    }
+
+    #[test]
+    fn pauses_double_up_to_six_hours() {
+        assert_eq!(retry_pause_ms(1), 30_000);
+        assert_eq!(retry_pause_ms(2), 60_000);
+        assert_eq!(retry_pause_ms(40), RETRY_MAX_MS);
+    }
+}

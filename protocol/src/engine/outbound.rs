@@ -1,0 +1,441 @@
+//! Sealing, and the ladder every sealed envelope climbs until there is evidence that it arrived:
+//! a direct link if there is one, else (or after ten seconds without a receipt) mailboxes at two relays.
+//!
+//! A retry hands out the stored bytes. The only second encryption is [`Engine::seal_anew`] after a session reset,
+//! with other keys and the same message id.
+
+use prost::Message;
+
+use super::records::state::{Deposited, HopRecord};
+use super::timers::Timer;
+use super::turn::Turn;
+use super::Engine;
+use crate::conversation::path_code;
+use crate::crypto::hash::cid;
+use crate::delivery::outbox::{Deposit, Flight, deposit_pause_ms, entry_key, retry_pause_ms};
+use crate::ids::{ChatId, Cid, LinkId, MessageId, PeerKey, Preimage, QueueSid};
+use crate::limits::{DIRECT_PATIENCE_MS, ENVELOPES_IN_FLIGHT_MAX, ENVELOPES_PER_FRAME_MAX, MAILBOX_REPLICAS, OUTBOX_MAX};
+use crate::session::SealError;
+use crate::step::{ContactState, DeliveryState, EventKind, FailReason, Path, RequestError};
+use crate::store::{StoreError, Table};
+use crate::time::{HOUR_MS, Moment, UnixTime};
+use crate::wire::envelope::{Class, ENVELOPE_FIXED_BYTES, EnvelopeHead};
+use crate::wire::frame::Frame;
+use crate::wire::padding::{PadClass, pad};
+use crate::wire::proto::{self, plain::Kind};
+
+/// Bytes of envelopes put into one frame.
+const FRAME_BATCH_BYTES: usize = 128 * 1024;
+/// Header with a ratchet key, at most, and the AEAD tag: what sealing adds to a padded plaintext.
+const SEAL_OVERHEAD: usize = ENVELOPE_FIXED_BYTES + 64 + 16;
+
+/// Why something was not sealed.
+#[derive(Debug)]
+pub(super) enum SealRefusal {
+    /// A bound is reached.
+    Full(&'static str),
+    /// There is no session yet; it will be sealed by nobody.
+    NoSession,
+}
+
+impl From<SealRefusal> for RequestError {
+    fn from(refusal: SealRefusal) -> Self {
+        match refusal {
+            SealRefusal::Full(what) => Self::Limit(what),
+            SealRefusal::NoSession => Self::Offline,
+        }
+    }
+}
+
+impl Engine {
+    /// A plaintext with the next Lamport number of its conversation.
+    pub(super) fn plain(&mut self, chat: &ChatId, id: MessageId, kind: Kind, turn: &mut Turn) -> proto::Plain {
+        let lamport = self.next_lamport(chat, turn);
+        proto::Plain { ts_ms: turn.now.unix.0, msg_id: id.0.to_vec(), lamport, kind: Some(kind), ..proto::Plain::default() }
+    }
+
+    /// A fresh message id: time first, so that ids sort.
+    pub(super) fn new_message_id(&mut self, now: UnixTime) -> MessageId {
+        let mut id = [0; 12];
+        id[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
+        id[6..].copy_from_slice(&self.chance.bytes::<6>());
+        MessageId(id)
+    }
+
+    pub(super) fn next_lamport(&mut self, chat: &ChatId, turn: &mut Turn) -> u64 {
+        let record = self.chats.entry(*chat).or_default();
+        record.lamport = record.lamport.saturating_add(1);
+        let lamport = record.lamport;
+        self.save_chat(chat, turn);
+        lamport
+    }
+
+    /// Nothing we write later may sort before what we have seen.
+    pub(super) fn see_lamport(&mut self, chat: &ChatId, seen: u64, turn: &mut Turn) {
+        /// A peer may not push the counter to its end.
+        const STEP_MAX: u64 = 1 << 32;
+        let record = self.chats.entry(*chat).or_default();
+        if seen > record.lamport && seen - record.lamport <= STEP_MAX {
+            record.lamport = seen;
+            self.save_chat(chat, turn);
+        }
+    }
+
+    /// Seals and queues something that is not a message of its own.
+    pub(super) fn queue_control(&mut self, chat: ChatId, kind: Kind, ttl_ms: u64, turn: &mut Turn) -> Result<(), StoreError> {
+        let id = self.new_message_id(turn.now.unix);
+        let plain = self.plain(&chat, id, kind, turn);
+        let expires_at = turn.now.unix.after_ms(ttl_ms);
+        if let Err(SealRefusal::Full(what)) = self.seal_and_queue(chat, &plain.encode_to_vec(), None, expires_at, turn)? {
+            turn.event(Some(chat), None, EventKind::Warning { text: format!("not told to the contact: {what}") });
+        }
+        Ok(())
+    }
+
+    /// Seals under the sending session, stores, and starts the ladder.
+    pub(super) fn seal_and_queue(
+        &mut self,
+        chat: ChatId,
+        plain: &[u8],
+        message: Option<MessageId>,
+        expires_at: UnixTime,
+        turn: &mut Turn,
+    ) -> Result<Result<(), SealRefusal>, StoreError> {
+        if self.outbox.len() >= OUTBOX_MAX {
+            return Ok(Err(SealRefusal::Full("too much undelivered mail: wait until some of it has arrived")));
+        }
+        let lifetime = expires_at.0.saturating_sub(turn.now.unix.0);
+        let class = if message.is_some() { Class::Text } else { Class::Control };
+        let sealed = match self.seal(&chat, plain, class, lifetime, turn) {
+            Ok(sealed) => sealed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let session = sealed.session;
+        let flight = Flight {
+            tag: sealed.sealed.tag,
+            preimage: Some(sealed.sealed.preimage),
+            message,
+            size: sealed.sealed.envelope.len(),
+            expires_at,
+            session,
+            chain: sealed.sealed.place.chain,
+            n: sealed.sealed.place.n,
+            first_contact: false,
+            deposited: Vec::new(),
+            depositing: Default::default(),
+            on_link: None,
+            direct_since: None,
+            attempts: 0,
+            next_at: Moment(0),
+            deposits: 0,
+            deposit_again_at: Moment(0),
+        };
+        self.save_session(&session, turn);
+        self.store_flight(chat, flight, sealed.sealed.envelope, plain.to_vec(), turn);
+        self.feed(chat, turn)?;
+        Ok(Ok(()))
+    }
+
+    fn seal(&mut self, chat: &ChatId, plain: &[u8], class: Class, lifetime_ms: u64, turn: &Turn) -> Result<SealedBy, SealRefusal> {
+        let session = self.contacts.get(chat).and_then(super::contacts::Contact::session).ok_or(SealRefusal::NoSession)?;
+        let live = self.sessions.get_mut(&session).ok_or(SealRefusal::NoSession)?;
+        let head3 = self.own.as_ref().map(|own| own.account.log().head3()).unwrap_or_default();
+        let padded = pad(PadClass::Rich, plain, SEAL_OVERHEAD).map_err(|_| SealRefusal::Full("too long for one envelope"))?;
+        let head = EnvelopeHead::new(class, lifetime_ms, turn.now.unix, &mut self.chance).encode();
+        let sealed = live.session.seal(head, &padded, head3, turn.now.unix, &mut self.chance).map_err(|error| match error {
+            SealError::NoSendingChain => SealRefusal::NoSession,
+            SealError::TooFarAhead => SealRefusal::Full("too many messages to this contact are undelivered"),
+            SealError::TooLong => SealRefusal::Full("too long for one envelope"),
+        })?;
+        Ok(SealedBy { session, sealed })
+    }
+
+    /// Seals something that is only true now and hands it to the direct link, if there is one. Never stored.
+    pub(super) fn send_live(&mut self, chat: ChatId, kind: Kind, turn: &mut Turn) -> Result<(), StoreError> {
+        /// Long enough for clocks that disagree.
+        const LIVE_MS: u64 = HOUR_MS;
+        let Some(link) = self.best_link(&chat) else { return Ok(()) };
+        let plain = proto::Plain { ts_ms: turn.now.unix.0, kind: Some(kind), ..proto::Plain::default() };
+        if let Ok(sealed) = self.seal(&chat, &plain.encode_to_vec(), Class::Live, LIVE_MS, turn) {
+            self.save_session(&sealed.session, turn);
+            turn.frame(link, &Frame::Envelopes(vec![sealed.sealed.envelope]));
+        }
+        Ok(())
+    }
+
+    /// Takes an entry out of memory and store.
+    pub(super) fn drop_flight(&mut self, chat: &ChatId, seq: u64, turn: &mut Turn) -> Option<Flight> {
+        let flight = self.outbox.remove(chat, seq)?;
+        turn.delete(Table::Outbox, &entry_key(chat, seq));
+        Some(flight)
+    }
+
+    /// True when mail for this conversation may leave.
+    fn may_send(&self, chat: &ChatId) -> bool {
+        self.contacts.get(chat).is_some_and(|c| {
+            matches!(c.state(), ContactState::Active | ContactState::Requested) && !c.key_blocked()
+        })
+    }
+
+    /// Hands what has not been handed out yet to the direct link, or to mailboxes where there is none.
+    pub(super) fn feed(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
+        if !self.may_send(&chat) {
+            return Ok(());
+        }
+        let Some(lane) = self.outbox.lane(&chat) else { return Ok(()) };
+        if lane.unsent.is_empty() {
+            return Ok(());
+        }
+        match self.best_link(&chat) {
+            Some(link) => self.feed_link(chat, link, turn),
+            None => {
+                let unsent: Vec<u64> = lane.unsent.iter().copied().collect();
+                self.timers.set_if_unarmed(Timer::FindContact(chat), turn.now.moment);
+                self.timers.set_if_unarmed(Timer::Retry(chat), turn.now.moment.after_ms(retry_pause_ms(1)));
+                self.deposit(chat, &unsent, turn)
+            }
+        }
+    }
+
+    fn feed_link(&mut self, chat: ChatId, link: LinkId, turn: &mut Turn) -> Result<(), StoreError> {
+        let mut batch: Vec<Vec<u8>> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let Some(lane) = self.outbox.lane(&chat) else { break };
+            if lane.in_flight() >= ENVELOPES_IN_FLIGHT_MAX {
+                break;
+            }
+            let Some(seq) = lane.unsent.first().copied() else { break };
+            let Some(record) = self.outbox_record(&chat, seq, turn)? else {
+                self.outbox.remove(&chat, seq);
+                continue;
+            };
+            if !batch.is_empty() && (bytes + record.envelope.len() > FRAME_BATCH_BYTES || batch.len() == ENVELOPES_PER_FRAME_MAX) {
+                turn.frame(link, &Frame::Envelopes(std::mem::take(&mut batch)));
+                bytes = 0;
+            }
+            bytes += record.envelope.len();
+            batch.push(record.envelope);
+            let pause = self.jittered(retry_pause_ms(self.outbox.flight(&chat, seq).map_or(1, |f| f.attempts + 1)));
+            let Some(lane) = self.outbox.lane_mut(&chat) else { break };
+            lane.unsent.remove(&seq);
+            if let Some(flight) = lane.flights.get_mut(&seq) {
+                flight.on_link = Some(link);
+                flight.direct_since.get_or_insert(turn.now.moment);
+                flight.attempts += 1;
+                flight.next_at = turn.now.moment.after_ms(pause);
+            }
+        }
+        if !batch.is_empty() {
+            turn.frame(link, &Frame::Envelopes(batch));
+        }
+        self.timers.set_earlier(Timer::Retry(chat), turn.now.moment.after_ms(DIRECT_PATIENCE_MS));
+        Ok(())
+    }
+
+    /// Looks at every waiting envelope of a conversation: expiry, retries, the second rung.
+    pub(super) fn drive_all(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
+        self.fail_expired(chat, turn)?;
+        if !self.may_send(&chat) {
+            return Ok(());
+        }
+        let link = self.best_link(&chat);
+        let now = turn.now.moment;
+        let Some(lane) = self.outbox.lane_mut(&chat) else { return Ok(()) };
+        let mut impatient = Vec::new();
+        let mut next: Option<Moment> = None;
+        for (seq, flight) in &mut lane.flights {
+            let elsewhere = flight.on_link.is_some() && flight.on_link != link;
+            if elsewhere || (flight.on_link.is_some() && flight.next_at <= now) {
+                lane.unsent.insert(*seq);
+            }
+            let patient = link.is_some() && flight.direct_since.is_none_or(|since| since.after_ms(DIRECT_PATIENCE_MS) > now);
+            if !patient && (flight.deposited.len() < MAILBOX_REPLICAS || flight.deposit_again_at <= now) {
+                impatient.push(*seq);
+            }
+            let due = if patient { now.after_ms(DIRECT_PATIENCE_MS) } else { flight.next_at.max(now.after_ms(retry_pause_ms(1))) };
+            next = Some(next.map_or(due, |n| n.min(due)));
+        }
+        if let Some(at) = next {
+            self.timers.set(Timer::Retry(chat), at);
+        }
+        if link.is_none() {
+            self.timers.set_if_unarmed(Timer::FindContact(chat), now);
+        }
+        self.deposit(chat, &impatient, turn)?;
+        if let Some(link) = link {
+            self.feed_link(chat, link, turn)?;
+        }
+        self.reset_if_silent(chat, turn)
+    }
+
+    /// Envelopes that went over a proven link again and again without a receipt: the session is out of step.
+    fn reset_if_silent(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
+        const ATTEMPTS: u32 = 4;
+        let stuck = self.outbox.lane(&chat).is_some_and(|lane| {
+            let old = |f: &Flight| !f.first_contact && f.attempts >= ATTEMPTS && f.on_link.is_some();
+            lane.flights.values().any(old)
+        });
+        let stale = self
+            .contacts
+            .get(&chat)
+            .and_then(super::contacts::Contact::session)
+            .and_then(|id| self.sessions.get(&id))
+            .is_some_and(|live| live.session.is_stale(turn.now.unix));
+        if stuck || stale { self.reset_session(chat, turn) } else { Ok(()) }
+    }
+
+    /// Asks the recipient's relays to hold envelopes, until two of them have signed for each.
+    fn deposit(&mut self, chat: ChatId, seqs: &[u64], turn: &mut Turn) -> Result<(), StoreError> {
+        let grants = self.contacts.get(&chat).map(|c| c.grants.clone()).unwrap_or_default();
+        for grant in grants {
+            let Some(relay) = grant.relay.as_ref().and_then(super::account::read_hint) else { continue };
+            let Some(sid) = QueueSid::read(&grant.sid) else { continue };
+            let peer = relay.peer.clone();
+            if !self.relay_ready(&peer) {
+                self.meet_relay(relay, turn);
+                continue;
+            }
+            if self.refuses(&peer, &sid, turn.now.moment) {
+                continue;
+            }
+            let mut batch: Vec<(u64, Cid)> = Vec::new();
+            let mut envelopes: Vec<Vec<u8>> = Vec::new();
+            let mut bytes = 0;
+            for seq in seqs {
+                let Some(flight) = self.outbox.flight(&chat, *seq) else { continue };
+                let held = flight.deposited.iter().any(|d| d.relay == peer);
+                let under_way = flight.depositing.len() + flight.deposited.len();
+                let due = if held { flight.deposit_again_at <= turn.now.moment } else { under_way < MAILBOX_REPLICAS };
+                if flight.depositing.contains(&peer) || !due {
+                    continue;
+                }
+                if envelopes.len() == ENVELOPES_PER_FRAME_MAX || (bytes > 0 && bytes + flight.size > FRAME_BATCH_BYTES) {
+                    self.send_deposit(&peer, chat, &grant, sid, std::mem::take(&mut batch), std::mem::take(&mut envelopes), turn);
+                    bytes = 0;
+                }
+                let Some(record) = self.outbox_record(&chat, *seq, turn)? else { continue };
+                bytes += record.envelope.len();
+                batch.push((*seq, cid(&record.envelope)));
+                envelopes.push(record.envelope);
+                if let Some(flight) = self.outbox.flight_mut(&chat, *seq) {
+                    flight.depositing.insert(peer.clone());
+                }
+            }
+            if !envelopes.is_empty() {
+                self.send_deposit(&peer, chat, &grant, sid, batch, envelopes, turn);
+            }
+        }
+        Ok(())
+    }
+
+    /// A relay signed for copies.
+    pub(super) fn held(
+        &mut self,
+        relay: &PeerKey,
+        chat: ChatId,
+        sid: QueueSid,
+        seqs: &[(u64, Cid)],
+        until: UnixTime,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        for (seq, _) in seqs {
+            let Some(mut record) = self.outbox_record(&chat, *seq, turn)? else { continue };
+            let Some(flight) = self.outbox.flight_mut(&chat, *seq) else { continue };
+            flight.depositing.remove(relay);
+            flight.deposits += 1;
+            flight.deposit_again_at = turn.now.moment.after_ms(deposit_pause_ms(flight.deposits));
+            if flight.deposited.iter().any(|d| d.relay == *relay) {
+                continue;
+            }
+            flight.deposited.push(Deposit { relay: relay.clone(), sid, until });
+            let relays = u8::try_from(flight.deposited.len()).unwrap_or(u8::MAX);
+            let latest = flight.deposited.iter().map(|d| d.until).max().unwrap_or(until);
+            let message = flight.message;
+            record.deposited.push(Deposited { relay: relay.0.clone(), sid: sid.0.to_vec(), until: until.0, collected: false });
+            turn.put_record(Table::Outbox, &entry_key(&chat, *seq), &record);
+            if let Some(id) = message {
+                self.raise(chat, id, DeliveryState::Held { relays, until: latest }, Some(Path::Relay), turn)?;
+                let hop = HopRecord {
+                    at: turn.now.unix.0,
+                    what: "held".to_owned(),
+                    path: path_code(Some(Path::Relay)),
+                    peer: relay.0.clone(),
+                    until: until.0,
+                };
+                self.add_hop(&chat, &id, hop, turn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Evidence that a message was committed by the other device.
+    pub(super) fn delivered(
+        &mut self,
+        chat: ChatId,
+        id: MessageId,
+        path: Option<Path>,
+        peer: Option<&PeerKey>,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        self.raise(chat, id, DeliveryState::Delivered { at: turn.now.unix }, path, turn)?;
+        let hop = HopRecord {
+            at: turn.now.unix.0,
+            what: "delivered".to_owned(),
+            path: path_code(path),
+            peer: peer.map(|p| p.0.clone()).unwrap_or_default(),
+            until: 0,
+        };
+        self.add_hop(&chat, &id, hop, turn)
+    }
+
+    /// Copies that relays still hold are not needed any more: the preimage says so to them, too.
+    pub(super) fn purge_copies(&mut self, flight: &Flight, preimage: &Preimage, turn: &mut Turn) {
+        for deposit in &flight.deposited {
+            let ack = proto::Ack { p: vec![preimage.0.to_vec()], rid: deposit.sid.0.to_vec(), seqs: Vec::new(), sig: Vec::new() };
+            if self.relay_ready(&deposit.relay) {
+                self.ask(&deposit.relay, super::relays::Asked::Other, proto::mbox_req::Op::Ack(ack), turn);
+            }
+        }
+    }
+
+    fn fail_expired(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
+        let Some(lane) = self.outbox.lane(&chat) else { return Ok(()) };
+        let now = turn.now.unix;
+        let over: Vec<u64> = lane.flights.iter().filter(|(_, f)| f.expires_at <= now).map(|(seq, _)| *seq).collect();
+        let blocked = self.contacts.get(&chat).is_some_and(super::contacts::Contact::key_blocked);
+        let reason = if blocked { FailReason::KeyChanged } else { FailReason::Expired };
+        for seq in over {
+            self.fail(chat, seq, reason, turn)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up everything that waits for a conversation, visibly.
+    pub(super) fn fail_all(&mut self, chat: ChatId, reason: FailReason, turn: &mut Turn) -> Result<(), StoreError> {
+        let seqs: Vec<u64> = self.outbox.lane(&chat).map(|l| l.flights.keys().copied().collect()).unwrap_or_default();
+        for seq in seqs {
+            self.fail(chat, seq, reason, turn)?;
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, chat: ChatId, seq: u64, reason: FailReason, turn: &mut Turn) -> Result<(), StoreError> {
+        let Some(flight) = self.drop_flight(&chat, seq, turn) else { return Ok(()) };
+        let Some(id) = flight.message else { return Ok(()) };
+        self.raise(chat, id, DeliveryState::Failed(reason), None, turn)?;
+        let hop = HopRecord { at: turn.now.unix.0, what: "failed".to_owned(), ..HopRecord::default() };
+        self.add_hop(&chat, &id, hop, turn)
+    }
+
+    fn jittered(&mut self, pause_ms: u64) -> u64 {
+        let fifth = pause_ms / 5;
+        pause_ms - fifth / 2 + self.chance.below(fifth + 1)
+    }
+}
+
+/// A sealed envelope and the session that sealed it.
+struct SealedBy {
+    session: crate::ids::SessionId,
+    sealed: crate::session::Sealed,
+}

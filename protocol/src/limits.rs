@@ -1,0 +1,147 @@
+//! Every bound in one place, with its reasoning. Full is an answer, never a wait.
+
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
+
+/// Longest text of a message: 64 KiB of UTF-8.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Longest name of a profile or alias.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Longest status text.
+pub const STATUS_BYTES_MAX: usize = 128;
+/// Largest avatar.
+pub const AVATAR_BYTES_MAX: usize = 32 * 1024;
+/// Longest reaction: a family emoji with skin tones is 41 bytes.
+pub const REACTION_BYTES_MAX: usize = 64;
+/// Longest greeting in a contact request.
+pub const HELLO_BYTES_MAX: usize = 512;
+/// Longest `client_id` of a send.
+pub const CLIENT_ID_BYTES_MAX: usize = 128;
+
+/// Largest frame on a link: the largest envelope batch plus its length prefixes.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+/// Largest frame before the other end has proven itself (an envelope we know the tag of, or a contact token).
+pub const FRAME_BYTES_UNPROVEN_MAX: usize = 64 * 1024;
+/// Largest envelope: a 64 KiB text or a 32 KiB avatar with all layers, padded to 16 KiB steps.
+pub const ENVELOPE_BYTES_MAX: usize = 96 * 1024;
+/// Smallest envelope: fixed part, tag, an empty header and the AEAD tag.
+pub const ENVELOPE_BYTES_MIN: usize = 16 + 4 + 16;
+/// Envelopes in one frame or one deposit.
+pub const ENVELOPES_PER_FRAME_MAX: usize = 64;
+/// Receipts in one frame: 4,096 × 16 B = 64 KiB.
+pub const RECEIPTS_PER_FRAME_MAX: usize = 4_096;
+
+/// Messages one receiving chain may jump ahead.
+pub const RATCHET_JUMP_MAX: u32 = 4_096;
+/// Stored skipped keys a session.
+pub const SKIPPED_KEYS_PER_SESSION_MAX: usize = 2_000;
+/// Stored skipped keys a device.
+pub const SKIPPED_KEYS_MAX: usize = 20_000;
+/// How long a skipped key is kept: longer than the longest envelope (30 d).
+pub const SKIPPED_KEY_AGE_MS: u64 = 45 * DAY_MS;
+/// Receiving chains a session keeps.
+pub const RECEIVING_CHAINS_MAX: usize = 5;
+/// Dense tag window of the current receiving chain.
+pub const TAG_WINDOW_CURRENT: u32 = 64;
+/// Dense tag window of the next receiving chain.
+pub const TAG_WINDOW_NEXT: u32 = 8;
+/// A landmark tag every so many messages.
+pub const TAG_LANDMARK_STEP: u32 = 32;
+/// Landmarks of the current chain reach this far ahead.
+pub const TAG_LANDMARK_CURRENT_MAX: u32 = 4_096;
+/// Landmarks of the next chain reach this far.
+pub const TAG_LANDMARK_NEXT_MAX: u32 = 128;
+/// A sender does not run further ahead of the receipts it has: fewer than the skipped keys a session keeps, so that
+/// no order of arrival loses a message.
+pub const SEND_AHEAD_MAX: u32 = 1_900;
+
+/// Contacts an account keeps.
+pub const CONTACTS_MAX: usize = 2_000;
+/// Requests waiting for a decision.
+pub const PENDING_REQUESTS_MAX: usize = 50;
+/// Invites kept.
+pub const INVITES_MAX: usize = 256;
+/// Relays in use.
+pub const RELAYS_MAX: usize = 8;
+/// Replicas a message is deposited to.
+pub const MAILBOX_REPLICAS: usize = 2;
+/// Grants a contact may hand out.
+pub const GRANTS_PER_CONTACT_MAX: usize = 3;
+/// Addresses kept of one peer.
+pub const ADDRESSES_PER_PEER_MAX: usize = 8;
+/// Live devices of an account.
+pub const DEVICES_MAX: usize = 16;
+/// Entries of a device log between checkpoints.
+pub const LOG_ENTRIES_MAX: usize = 256;
+/// Outgoing envelopes kept.
+pub const OUTBOX_MAX: usize = 50_000;
+/// Links known at a time.
+pub const LINKS_MAX: usize = 512;
+/// Requests to one relay without an answer.
+pub const RELAY_REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// Envelopes handed to one direct link and not yet receipted; more wait in the outbox.
+pub const ENVELOPES_IN_FLIGHT_MAX: usize = 512;
+/// Operations kept for a message that has not arrived (edits, reactions).
+pub const SLOT_EDITS_MAX: usize = 64;
+/// Hops kept of one message.
+pub const TRACE_HOPS_MAX: usize = 64;
+
+/// Lifetime of a text envelope.
+pub const TEXT_TTL_MS: u64 = 30 * DAY_MS;
+/// Lifetime of control envelopes.
+pub const CONTROL_TTL_MS: u64 = 30 * DAY_MS;
+/// Lifetime of a first-contact envelope.
+pub const FIRST_CONTACT_TTL_MS: u64 = 14 * DAY_MS;
+/// Without a receipt on the direct link for so long, mailboxes are used as well.
+pub const DIRECT_PATIENCE_MS: u64 = 10 * SECOND_MS;
+/// First retry; doubles each time.
+pub const RETRY_FIRST_MS: u64 = 30 * SECOND_MS;
+/// Longest pause between retries.
+pub const RETRY_MAX_MS: u64 = 6 * HOUR_MS;
+/// Longest pause between dials of a relay we need.
+pub const RELAY_DIAL_MAX_MS: u64 = 5 * MINUTE_MS;
+/// Read receipts are delayed by up to this, against statistical disclosure.
+pub const READ_RECEIPT_DELAY_MS_MAX: u64 = 30 * SECOND_MS;
+/// A session that had no answer for so long is set up anew before sending.
+pub const SESSION_UNANSWERED_MS_MAX: u64 = 30 * DAY_MS;
+/// Older sessions stay readable for so long.
+pub const SESSION_ARCHIVE_MS: u64 = 45 * DAY_MS;
+/// At most one own session reset a contact in this time.
+pub const SESSION_RESET_EVERY_MS: u64 = 24 * HOUR_MS;
+/// Signed prekeys are renewed after this.
+pub const PREKEY_RENEW_MS: u64 = 7 * DAY_MS;
+/// Old prekeys stay usable for so long.
+pub const PREKEY_KEEP_MS: u64 = 45 * DAY_MS;
+/// A presence record is republished after this.
+pub const PRESENCE_REPUBLISH_MS: u64 = 22 * HOUR_MS;
+/// Largest DHT value.
+pub const DHT_VALUE_BYTES_MAX: usize = 1_024;
+
+/// Default retention at relays, and of the envelopes of the default lifetime.
+pub const RETENTION_DAYS_DEFAULT: u32 = 30;
+/// Shortest and longest retention a relay may promise.
+pub const RETENTION_DAYS_RANGE: std::ops::RangeInclusive<u32> = 1..=90;
+/// Per-chat retention, seconds: 1 day to 90 days; 0 is for ever.
+pub const CHAT_RETENTION_S_RANGE: std::ops::RangeInclusive<u32> = 86_400..=90 * 86_400;
+/// Disappearing messages, seconds: 5 s to 90 days.
+pub const EXPIRE_S_RANGE: std::ops::RangeInclusive<u32> = 5..=90 * 86_400;
+
+/// Envelopes a mailbox queue holds.
+pub const QUEUE_ENVELOPES_MAX: u32 = 2_000;
+/// KiB a mailbox queue holds.
+pub const QUEUE_KIB_MAX: u32 = 16 * 1_024;
+/// MiB a relay holds in all.
+pub const RELAY_TOTAL_MIB_MAX: u32 = 4_096;
+/// Queues a relay keeps.
+pub const RELAY_QUEUES_MAX: u64 = 1_000_000;
+/// Queues one connection may create in an hour.
+pub const QUEUE_CREATES_PER_LINK_HOUR: u32 = 1_024;
+/// Largest blob (contact card) a relay keeps.
+pub const BLOB_BYTES_MAX: usize = 8 * 1_024;
+/// Blobs one connection may put in an hour.
+pub const BLOB_PUTS_PER_LINK_HOUR: u32 = 256;
+/// Queues one fetch may name.
+pub const FETCH_QUEUES_MAX: usize = 256;
+/// Bytes one fetch answer carries at most.
+pub const FETCH_ANSWER_BYTES_MAX: usize = 192 * 1_024;
+/// Card padded to a multiple of this.
+pub const CARD_PAD_BYTES: usize = 4_096;

@@ -1,0 +1,511 @@
+//! What one input led to. The order of the fields is the law: commit, send, answer, tell.
+
+use crate::ids::{AccountId, ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
+use crate::input::{InviteKind, RelayLimits, RequestId, Route};
+use crate::store::Write;
+use crate::time::UnixTime;
+
+/// The consequences of one input. Commit `writes`, hand out `sends`, answer `reply`, publish `events`: in this order.
+#[must_use = "a step that is not committed and sent is lost mail"]
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Durable changes, all or nothing. Persisted events are among them.
+    pub writes: Vec<Write>,
+    /// What leaves the node once `writes` are on disk.
+    pub sends: Vec<Send>,
+    /// Answers to requests, in order (a step can answer an earlier request, such as a ping).
+    pub reply: Vec<(RequestId, Result<Reply, RequestError>)>,
+    /// Ephemeral news that is never stored (typing, presence). Persisted events are in `writes`.
+    pub events: Vec<LiveEvent>,
+}
+
+/// Something for a transport to do. Frames to a link that is gone are dropped by the driver; the outbox retries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Send {
+    /// Hand a frame to a link.
+    Frame {
+        /// The link.
+        link: LinkId,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Try to bring up a link; answered by `LinkUp` or `DialFailed`.
+    Dial {
+        /// Whom and where.
+        address: PeerAddress,
+        /// True when the peer is a relay of ours or of a contact: the transport may also use it as circuit relay,
+        /// DHT server and for reachability probes.
+        relay: bool,
+    },
+    /// Close a link (hostile or useless peer).
+    Close {
+        /// The link.
+        link: LinkId,
+    },
+    /// Reserve a circuit at a relay, so that others can reach us through it.
+    ReserveCircuit {
+        /// The relay.
+        address: PeerAddress,
+    },
+    /// Store a signed, blinded record in the DHT.
+    PublishRecord {
+        /// The DHT key.
+        key: [u8; 32],
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// Look a record up; answers come as `Input::Record`.
+    FindRecord {
+        /// The DHT key.
+        key: [u8; 32],
+    },
+}
+
+/// A delivery state of an outgoing message, raised only by evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// On this device only.
+    Queued,
+    /// Relays have signed that they hold it.
+    Held {
+        /// How many relays.
+        relays: u8,
+        /// Until when they promised to.
+        until: UnixTime,
+    },
+    /// The other device has committed it.
+    Delivered {
+        /// When the evidence arrived.
+        at: UnixTime,
+    },
+    /// A person has read it.
+    Read {
+        /// When the evidence arrived.
+        at: UnixTime,
+    },
+    /// It will not arrive.
+    Failed(FailReason),
+    /// An incoming message or a note to self: nothing to deliver.
+    Local,
+}
+
+/// Why a message will not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailReason {
+    /// Nobody took it within its lifetime.
+    Expired,
+    /// The contact was blocked or removed.
+    Blocked,
+    /// The contact's key changed and was not accepted before the message expired.
+    KeyChanged,
+    /// The request for contact was rejected or its invitation is not valid any more.
+    Refused,
+}
+
+/// How an envelope came or went, for `path` in answers and traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Straight to the other device.
+    Direct(Route),
+    /// Through a mailbox at a relay.
+    Relay,
+    /// Never left this device.
+    Local,
+}
+
+/// A persisted event. The driver numbers it when it is appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened.
+    pub at: UnixTime,
+    /// The conversation it belongs to, if any.
+    pub chat: Option<ChatId>,
+    /// The message it belongs to, if any.
+    pub message: Option<MessageId>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// Kinds of persisted events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A message is complete, decrypted and stored.
+    MessageReceived {
+        /// Its text.
+        body: String,
+        /// When its author says it was written.
+        sent_at: UnixTime,
+        /// The message it answers.
+        reply_to: Option<MessageId>,
+        /// How it came.
+        path: Path,
+    },
+    /// An own message was stored and queued.
+    MessageSent {
+        /// Its text.
+        body: String,
+    },
+    /// An own message reached a new delivery state.
+    MessageState {
+        /// The state.
+        state: DeliveryState,
+        /// How it got there, where known.
+        path: Option<Path>,
+    },
+    /// A text was changed.
+    MessageEdited {
+        /// The text as it is now.
+        body: String,
+    },
+    /// A message was deleted.
+    MessageDeleted,
+    /// A message disappeared because its time was over.
+    MessageExpired,
+    /// A reaction was added or removed.
+    MessageReaction {
+        /// True when it is our own.
+        outgoing: bool,
+        /// The emoji.
+        emoji: String,
+        /// True when it was taken back.
+        removed: bool,
+    },
+    /// A contact exists and can be written to.
+    ContactAdded,
+    /// Name, status, picture or settings of a contact changed.
+    ContactUpdated,
+    /// Somebody found a reusable invitation and asks to be a contact.
+    ContactRequest {
+        /// The name they gave.
+        name: String,
+        /// Their greeting.
+        hello: String,
+    },
+    /// Our own request was accepted.
+    ContactAccepted,
+    /// A contact was removed.
+    ContactRemoved,
+    /// The contact's root key or account changed; sending is blocked where it was verified.
+    ContactKeyChanged,
+    /// The secure session with a contact was set up anew.
+    SessionReset,
+    /// Retention of a conversation changed.
+    ChatRetention {
+        /// Seconds; 0 means for ever.
+        seconds: u32,
+        /// True when we changed it.
+        outgoing: bool,
+    },
+    /// We read a conversation up to a message.
+    ChatRead,
+    /// A relay accepted us.
+    RelayAdded {
+        /// The relay.
+        peer: PeerKey,
+    },
+    /// A relay refused for lack of space.
+    RelayQuota {
+        /// The relay.
+        peer: PeerKey,
+    },
+    /// Something the person should know.
+    Warning {
+        /// In plain words, without names or secrets.
+        text: String,
+    },
+}
+
+/// News that is only true now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LiveEvent {
+    /// A contact is (not) writing.
+    Typing {
+        /// Who.
+        chat: ChatId,
+        /// True while writing.
+        on: bool,
+    },
+    /// A contact is (not) reachable right now and lets us know.
+    Presence {
+        /// Who.
+        chat: ChatId,
+        /// True while a direct link is up.
+        online: bool,
+    },
+}
+
+/// The answer to a request that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing to say.
+    Done,
+    /// Own profile.
+    Me(MeView),
+    /// The 12 words.
+    Words(Vec<String>),
+    /// An invitation that was made.
+    Invite(InviteView),
+    /// Invitations.
+    Invites(Vec<InviteView>),
+    /// A contact.
+    Contact(Box<ContactView>),
+    /// Contacts.
+    Contacts(Vec<ContactView>),
+    /// Safety number and QR text, and whether the given code matched.
+    Verification(VerificationView),
+    /// A message was queued (or had been, for a repeated `client_id`).
+    Message {
+        /// Its id.
+        id: MessageId,
+        /// The conversation.
+        chat: ChatId,
+        /// Its state.
+        state: DeliveryState,
+        /// When it was written.
+        sent_at: UnixTime,
+    },
+    /// How many messages were changed.
+    Count(u32),
+    /// Hops and receipts.
+    Trace(TraceView),
+    /// Relays in use.
+    Relays(Vec<RelayView>),
+    /// What this node holds for others.
+    RelayStatus(RelayStatusView),
+    /// Counts and states.
+    Status(StatusView),
+    /// A ping came back.
+    Pong {
+        /// Round trip.
+        rtt_ms: u64,
+        /// How.
+        path: Path,
+    },
+}
+
+/// Why a request was not done. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The node has no account yet.
+    #[error("this node has no account yet")]
+    NoAccount,
+    /// The node has an account already.
+    #[error("this node has an account already")]
+    AccountExists,
+    /// No such contact, message, invite or relay.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// A field is out of its bounds.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// Which.
+        field: &'static str,
+        /// What was expected.
+        why: String,
+    },
+    /// The contact is blocked.
+    #[error("the contact is blocked")]
+    Blocked,
+    /// The key of a verified contact changed and was not acknowledged.
+    #[error("the identity key of this contact changed since it was verified")]
+    KeyChanged,
+    /// The given safety number is not the one of this contact.
+    #[error("the safety number does not match")]
+    Mismatch,
+    /// A bound of `limits` is reached.
+    #[error("limit reached: {0}")]
+    Limit(&'static str),
+    /// The invitation has expired, was used, revoked or is damaged.
+    #[error("the invitation cannot be used: {0}")]
+    BadInvite(String),
+    /// Nobody answered in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// There is no path to the contact right now.
+    #[error("the contact cannot be reached right now")]
+    Offline,
+}
+
+/// Own profile and identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeView {
+    /// Account id.
+    pub account: AccountId,
+    /// The note-to-self conversation.
+    pub chat: ChatId,
+    /// Name.
+    pub name: String,
+    /// Status text.
+    pub status: String,
+    /// Avatar bytes, empty if none.
+    pub avatar: Vec<u8>,
+    /// Live devices of the account.
+    pub devices: u32,
+    /// Global switch.
+    pub read_receipts: bool,
+    /// Global switch.
+    pub typing: bool,
+}
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InviteView {
+    /// Its name on this device.
+    pub id: InviteId,
+    /// One-time or reusable.
+    pub kind: InviteKind,
+    /// Link to copy.
+    pub link: String,
+    /// Text for a QR code (alphanumeric mode).
+    pub qr: String,
+    /// When it stops working.
+    pub expires_at: UnixTime,
+    /// How many people used it.
+    pub used: u32,
+    /// Relays that hold its card, so that it works while this node is off.
+    pub held_by_relays: u32,
+}
+
+/// Where a contact stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContactState {
+    /// We followed an invitation and wait for the other side.
+    Requested,
+    /// They ask; we have not decided.
+    Incoming,
+    /// Both sides can write.
+    Active,
+    /// We blocked them.
+    Blocked,
+    /// The other side refused, or the invitation was not valid.
+    Refused,
+}
+
+/// A contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactView {
+    /// Conversation id; also the contact's id.
+    pub chat: ChatId,
+    /// Account id.
+    pub account: AccountId,
+    /// What it is called here: the alias, else the profile name.
+    pub name: String,
+    /// The name they gave themselves.
+    pub profile_name: String,
+    /// Their status text.
+    pub status: String,
+    /// Their avatar, empty if none.
+    pub avatar: Vec<u8>,
+    /// Where the contact stands.
+    pub state: ContactState,
+    /// 0 unverified, 2 their code was scanned or typed here.
+    pub verification: u8,
+    /// Their key changed and was not acknowledged.
+    pub key_changed: bool,
+    /// A direct link is up.
+    pub online: bool,
+    /// How it travels, while `online`.
+    pub route: Option<Route>,
+    /// Seconds messages stay; 0 for ever.
+    pub retention_s: u32,
+    /// We tell them when we are online.
+    pub presence: bool,
+    /// We tell them what we read.
+    pub read_receipts: bool,
+    /// We tell them when we write.
+    pub typing: bool,
+    /// When the contact was made.
+    pub added_at: UnixTime,
+}
+
+/// Safety number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationView {
+    /// 60 digits.
+    pub digits: String,
+    /// Text of the QR code to show.
+    pub qr: String,
+    /// The level after this request.
+    pub level: u8,
+}
+
+/// One thing that happened to a message on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// When.
+    pub at: UnixTime,
+    /// What: `queued`, `sent`, `held`, `collected`, `delivered`, `read`, `failed`, `received`.
+    pub what: &'static str,
+    /// How.
+    pub path: Option<Path>,
+    /// The peer or relay involved, where there is one.
+    pub peer: Option<PeerKey>,
+    /// Until when a relay holds it.
+    pub until: Option<UnixTime>,
+}
+
+/// Every hop and receipt of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceView {
+    /// The message.
+    pub id: MessageId,
+    /// The conversation.
+    pub chat: ChatId,
+    /// Its state.
+    pub state: DeliveryState,
+    /// What happened, oldest first.
+    pub hops: Vec<Hop>,
+}
+
+/// A relay in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayView {
+    /// Where it is.
+    pub address: PeerAddress,
+    /// A link to it is up.
+    pub connected: bool,
+    /// Queues of ours it has confirmed.
+    pub queues: u32,
+    /// True when the user added it, false when it came with a contact.
+    pub own: bool,
+    /// Days it promises to keep mail; 0 while unknown.
+    pub retention_days: u32,
+    /// When it was last heard.
+    pub heard_at: Option<UnixTime>,
+}
+
+/// What this node holds for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayStatusView {
+    /// Limits in force; `None` when the role is off.
+    pub limits: Option<RelayLimits>,
+    /// Envelopes held.
+    pub held: u64,
+    /// Bytes held.
+    pub bytes: u64,
+    /// Queues.
+    pub queues: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Deposits refused since start, by quota.
+    pub refused: u64,
+}
+
+/// Counts and states.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatusView {
+    /// Own profile; `None` before an account exists.
+    pub me: Option<MeView>,
+    /// Where we can be dialled.
+    pub address: Option<PeerAddress>,
+    /// Contacts that are active or requested.
+    pub contacts: u32,
+    /// Contacts with a direct link up.
+    pub online: u32,
+    /// Contact requests waiting for a decision.
+    pub requests: u32,
+    /// Own messages not yet delivered, read or failed.
+    pub queued: u32,
+    /// Relays in use.
+    pub relays: Vec<RelayView>,
+}

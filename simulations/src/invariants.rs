@@ -1,0 +1,268 @@
+//! The invariants of the threat model, checked at every step from what leaves a node and what it commits.
+//!
+//! | | |
+//! |---|---|
+//! | I1 | acknowledged means durable: a delivered message is on the receiver's disk, a held one on the relay's |
+//! | I2 | a message is shown at most once, and histories show each author's messages in the author's order |
+//! | I3 | a tag never carries two different ciphertexts of one node |
+//! | I4 | rejected input changes nothing (checked by the driver) |
+//! | I5 | a shown message was written by the account it is shown under, to this account, with this text |
+//! | I8 | tables, queues and frames stay within `limits` |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use silbo_protocol::ids::{ChatId, MessageId};
+use silbo_protocol::limits;
+use silbo_protocol::step::{DeliveryState, Event, EventKind, Reply, RequestError};
+use silbo_protocol::store::{ItemRow, Store, Table, Write};
+use silbo_protocol::wire::frame::Frame;
+use silbo_protocol::wire::proto::mbox_req::Op;
+
+use crate::node::NodeId;
+use crate::world::World;
+
+/// Where the tag of an envelope is.
+const TAG: std::ops::Range<usize> = 4..16;
+
+/// What the world remembers to judge by.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    written: BTreeMap<MessageId, Written>,
+    shown: BTreeSet<(NodeId, MessageId)>,
+    ciphertexts: BTreeMap<(NodeId, Vec<u8>), blake3::Hash>,
+    deposits: BTreeMap<(NodeId, Vec<u8>), Vec<u8>>,
+    histories: BTreeMap<(NodeId, ChatId, bool), History>,
+}
+
+/// A message as its author committed it.
+#[derive(Debug)]
+struct Written {
+    author: NodeId,
+    chat: ChatId,
+    texts: Vec<String>,
+    order: usize,
+}
+
+/// Messages of one author in one conversation of one node: by place on the screen, their order of writing.
+#[derive(Debug, Default)]
+struct History {
+    places: BTreeMap<Place, usize>,
+    by_id: BTreeMap<MessageId, Place>,
+}
+
+type Place = (u64, u64, MessageId);
+
+impl World {
+    /// What a node is about to hand to a link.
+    pub(crate) fn check_sent(&mut self, id: NodeId, bytes: &[u8]) {
+        let frame = match Frame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(error) => return self.broken("I8", id, format!("sent bytes that are no frame: {error}")),
+        };
+        match frame {
+            Frame::Envelopes(list) => self.check_ciphertexts(id, &list),
+            Frame::MboxReq(request) => {
+                if let Some(Op::Deposit(deposit)) = request.op {
+                    self.check_ciphertexts(id, &deposit.env);
+                }
+            }
+            Frame::MboxRes(answer) => {
+                for cid in answer.held.into_iter().flat_map(|held| held.cids) {
+                    self.check_held(id, cid);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Remembers what is on its way into a relay.
+    pub(crate) fn note_deposit(&mut self, relay: NodeId, bytes: &[u8]) {
+        if let Ok(Frame::MboxReq(request)) = Frame::decode(bytes)
+            && let Some(Op::Deposit(deposit)) = request.op
+        {
+            for envelope in deposit.env {
+                let cid = blake3::hash(&envelope).as_bytes()[..16].to_vec();
+                self.ledger.deposits.insert((relay, cid), envelope);
+            }
+        }
+    }
+
+    /// A step has been committed.
+    pub(crate) fn check_committed(&mut self, id: NodeId, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::AppendEvent(event) => self.check_event(id, event),
+                Write::Put { table, key, .. } => self.check_bounds(id, *table, key),
+                _ => {}
+            }
+        }
+        for write in writes {
+            match write {
+                Write::PutItem(row) => self.check_place(id, row),
+                Write::EraseItem { chat, id: message } => self.forget_place(id, chat, message),
+                Write::EraseChat { chat } => {
+                    self.ledger.histories.retain(|(node, of, _), _| (*node, of) != (id, chat));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A node says that a request is done.
+    pub(crate) fn check_reply(&mut self, id: NodeId, reply: &Result<Reply, RequestError>) {
+        if let Ok(Reply::Message { id: message, chat, .. }) = reply
+            && !self.holds(id, chat, message)
+        {
+            self.broken("I1", id, format!("answered that {message} is written, and it is not on disk"));
+        }
+    }
+
+    fn check_ciphertexts(&mut self, id: NodeId, envelopes: &[Vec<u8>]) {
+        if !self.nodes[id.0].hostility.is_honest() {
+            return;
+        }
+        for envelope in envelopes {
+            let Some(tag) = envelope.get(TAG) else {
+                return self.broken("I8", id, String::from("sent an envelope without a tag"));
+            };
+            let hash = blake3::hash(envelope);
+            let first = *self.ledger.ciphertexts.entry((id, tag.to_vec())).or_insert(hash);
+            if first != hash {
+                self.broken("I3", id, format!("sent two different envelopes under tag {tag:02x?}"));
+            }
+        }
+    }
+
+    fn check_held(&mut self, relay: NodeId, cid: Vec<u8>) {
+        let Some(envelope) = self.ledger.deposits.get(&(relay, cid)) else {
+            return self.broken("I1", relay, String::from("signed for an envelope that it never got"));
+        };
+        let store = self.nodes[relay.0].disk.store();
+        let held = store.pairs(Table::MailItem).any(|(_, value)| contains(value, envelope));
+        let tag = envelope.get(TAG).unwrap_or_default();
+        let collected = store.pairs(Table::MailReceipt).any(|(key, _)| key.ends_with(tag));
+        if !held && !collected {
+            self.broken("I1", relay, String::from("signed for an envelope that is not on its disk"));
+        }
+    }
+
+    fn check_event(&mut self, id: NodeId, event: &Event) {
+        let (Some(chat), Some(message)) = (event.chat, event.message) else { return };
+        match &event.kind {
+            EventKind::MessageSent { body } => self.note_written(id, chat, message, body),
+            EventKind::MessageEdited { body } => {
+                if let Some(written) = self.ledger.written.get_mut(&message).filter(|written| written.author == id) {
+                    written.texts.push(body.clone());
+                }
+            }
+            EventKind::MessageReceived { body, .. } => self.check_shown(id, chat, message, body),
+            EventKind::MessageState { state, .. } => self.check_state(id, chat, message, *state),
+            _ => {}
+        }
+    }
+
+    fn note_written(&mut self, id: NodeId, chat: ChatId, message: MessageId, body: &str) {
+        let order = self.ledger.written.len();
+        let written = Written { author: id, chat, texts: vec![body.to_owned()], order };
+        if self.ledger.written.insert(message, written).is_some() {
+            self.broken("I2", id, format!("{message} was written twice"));
+        }
+    }
+
+    fn check_shown(&mut self, id: NodeId, chat: ChatId, message: MessageId, body: &str) {
+        if !self.ledger.shown.insert((id, message)) {
+            return self.broken("I2", id, format!("{message} ({body:?}) was shown twice"));
+        }
+        let Some(written) = self.ledger.written.get(&message) else {
+            return self.broken("I5", id, format!("{message} ({body:?}) was shown and nobody wrote it"));
+        };
+        let author_is_right = self.nodes[written.author.0].chat() == Some(chat);
+        let reader_is_right = self.nodes[id.0].chat() == Some(written.chat);
+        if !author_is_right || !reader_is_right || !written.texts.iter().any(|text| text == body) {
+            self.broken("I5", id, format!("{message} ({body:?}) was shown under the wrong author, reader or text"));
+        }
+    }
+
+    fn check_state(&mut self, id: NodeId, chat: ChatId, message: MessageId, state: DeliveryState) {
+        let is_final =
+            |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Read { .. });
+        if self.nodes[id.0].states.get(&message).is_some_and(is_final) && !is_final(&state) {
+            self.broken("I1", id, format!("{message} went back from delivered to {state:?}"));
+        }
+        if !is_final(&state) {
+            return;
+        }
+        let reader = self.nodes.iter().find(|node| node.chat() == Some(chat)).map(|node| node.id);
+        let author_chat = self.nodes[id.0].chat();
+        let (Some(reader), Some(author_chat)) = (reader, author_chat) else { return };
+        if !self.holds(reader, &author_chat, &message) {
+            let name = self.nodes[reader.0].name.clone();
+            self.broken("I1", id, format!("{message} counts as delivered, and {name} has not stored it"));
+        }
+    }
+
+    /// A node has the message, or has deleted it and knows.
+    fn holds(&self, id: NodeId, chat: &ChatId, message: &MessageId) -> bool {
+        let node = &self.nodes[id.0];
+        let store = node.disk.store();
+        let there = store.item(chat, message).is_ok_and(|row| row.is_some());
+        let gone = || store.pairs(Table::Gone).any(|(key, _)| contains(key, message.as_bytes()));
+        let removed =
+            || node.events.iter().any(|event| event.chat == Some(*chat) && event.kind == EventKind::ContactRemoved);
+        let ended = || {
+            let mut own = node.events.iter().filter(|event| event.message == Some(*message));
+            own.any(|event| matches!(event.kind, EventKind::MessageDeleted | EventKind::MessageExpired))
+        };
+        there || gone() || ended() || removed()
+    }
+
+    fn check_place(&mut self, id: NodeId, row: &ItemRow) {
+        self.forget_place(id, &row.chat, &row.id);
+        let Some(written) = self.ledger.written.get(&row.id).filter(|_| row.visible) else { return };
+        let place = (row.lamport, row.sent_at.0, row.id);
+        let order = written.order;
+        let history = self.ledger.histories.entry((id, row.chat, row.outgoing)).or_default();
+        let before = history.places.range(..place).next_back().map(|(_, order)| *order);
+        let behind = history.places.range(place..).next().map(|(_, order)| *order);
+        history.places.insert(place, order);
+        history.by_id.insert(row.id, place);
+        if before.is_some_and(|before| before > order) || behind.is_some_and(|behind| behind < order) {
+            self.broken("I2", id, format!("{} ({:?}) stands in the wrong place of the history", row.id, row.body));
+        }
+    }
+
+    fn forget_place(&mut self, id: NodeId, chat: &ChatId, message: &MessageId) {
+        for outgoing in [false, true] {
+            if let Some(history) = self.ledger.histories.get_mut(&(id, *chat, outgoing))
+                && let Some(place) = history.by_id.remove(message)
+            {
+                history.places.remove(&place);
+            }
+        }
+    }
+
+    fn check_bounds(&mut self, id: NodeId, table: Table, key: &[u8]) {
+        let store = self.nodes[id.0].disk.store();
+        let (count, max) = match table {
+            Table::Contact => (store.count(table), limits::CONTACTS_MAX),
+            Table::Invite => (store.count(table), limits::INVITES_MAX),
+            Table::Skipped => (store.count(table), limits::SKIPPED_KEYS_MAX),
+            Table::Outbox => (store.count(table), limits::OUTBOX_MAX),
+            Table::Pending => (store.count(table), limits::PENDING_REQUESTS_MAX),
+            Table::Relay => (store.count(table), limits::RELAYS_MAX),
+            Table::MailItem => {
+                let queue = key.get(..16).unwrap_or_default();
+                let max = limits::QUEUE_ENVELOPES_MAX as usize;
+                (store.scan(table, queue, None, max + 1).map_or(0, |pairs| pairs.len()), max)
+            }
+            _ => return,
+        };
+        if count > max {
+            self.broken("I8", id, format!("{count} entries in {table:?}, {max} allowed"));
+        }
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    !needle.is_empty() && haystack.windows(needle.len()).any(|window| window == needle)
+}

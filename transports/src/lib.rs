@@ -1,0 +1,19 @@
+//! How bytes get across: links to other nodes over the media this node has, as plain values over bounded channels.
+//!
+//! ```text
+//!   driver ──LinkCommand──▶ medium ──frames──▶ another node
+//!          ◀──LinkEvent────
+//! ```
+//! [`link`] holds the two enums every medium speaks, [`medium`] what a medium is like, [`internet`] rust-libp2p over
+//! the internet and the local network, [`loopback`] two ends in one process.
+//! Nothing here reads a frame: bytes go in and come out whole. Peers are transport keys, disposable, never a person.
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "internet")]
+pub mod internet;
+pub mod link;
+pub mod loopback;
+pub mod medium;
+
+pub use link::{Health, LinkCommand, LinkEvent, LinkIds};
