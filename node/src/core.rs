@@ -421,7 +421,7 @@ impl Driver {
                     None => break,
                 },
             };
-            let step = self.engine.handle(input, now(), &self.db).map_err(|e| StorageError::from_store(&e))?;
+            let step = self.engine.handle(input, now(), &self.db).map_err(store_failure)?;
             let events = self.db.apply(&step.writes)?;
             done.newest = events.last().map(|(seq, _)| *seq).or(done.newest);
             done.events += events.len() as u64;
@@ -505,6 +505,12 @@ impl Driver {
             drop(answer.send(Err(CoreError::Storage(problem.to_string()))));
         }
         self.paused_until = now().moment.after_ms(DISK_PAUSE_MS);
+        if *problem != StorageError::Full
+            && let Err(problem) = self.db.reopen()
+        {
+            error!(%problem, "the database cannot be opened again");
+            return;
+        }
         match Engine::open(&self.db, seed(), now()) {
             Ok((engine, first)) => {
                 self.engine = engine;
@@ -527,7 +533,7 @@ impl Driver {
             if self.db.begin().is_err() {
                 return;
             }
-            let done = self.engine.handle(input, now(), &self.db).map_err(|e| StorageError::from_store(&e)).and_then(|step| {
+            let done = self.engine.handle(input, now(), &self.db).map_err(store_failure).and_then(|step| {
                 self.db.apply(&step.writes)?;
                 self.db.commit()?;
                 Ok(step.sends)
@@ -538,6 +544,11 @@ impl Driver {
             }
         }
     }
+}
+
+/// A read of the engine failed: whatever it was, the files are opened anew before they are trusted again.
+fn store_failure(problem: StoreError) -> StorageError {
+    StorageError::Io(problem.to_string())
 }
 
 /// What a batch came to, once it is committed.

@@ -10,6 +10,7 @@ pub mod api;
 pub mod atomic_file;
 pub mod cli;
 pub mod core;
+pub mod node;
 pub mod paths;
 pub mod settings;
 pub mod shutdown;

@@ -87,6 +87,11 @@ impl Store for Disk {
         self.store.item(chat, id)
     }
 
+    fn chat_items(&self, chat: &ChatId, after: Option<&MessageId>, limit: usize) -> Result<Vec<MessageId>, StoreError> {
+        self.read()?;
+        self.store.chat_items(chat, after, limit)
+    }
+
     fn items_expiring(&self, until: UnixTime, limit: usize) -> Result<Vec<(ChatId, MessageId)>, StoreError> {
         self.read()?;
         self.store.items_expiring(until, limit)

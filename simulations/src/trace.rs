@@ -91,7 +91,7 @@ impl Trace {
 fn input_in_words(input: &Input) -> String {
     match input {
         Input::Frame { link, bytes } => format!("{link} {}", frame_in_words(bytes)),
-        other => format!("{other:?}"),
+        other => shortened(&format!("{other:?}")),
     }
 }
 
@@ -110,12 +110,12 @@ fn step_in_words(step: &Step) -> String {
     for send in &step.sends {
         match send {
             Send::Frame { link, bytes } => out.push_str(&format!(" | {link} {}", frame_in_words(bytes))),
-            other => out.push_str(&format!(" | {other:?}")),
+            other => out.push_str(&format!(" | {}", shortened(&format!("{other:?}")))),
         }
     }
     for (id, reply) in &step.reply {
         match reply {
-            Ok(reply) => out.push_str(&format!(" | {id:?} ok {reply:?}")),
+            Ok(reply) => out.push_str(&format!(" | {id:?} ok {}", shortened(&format!("{reply:?}")))),
             Err(error) => out.push_str(&format!(" | {id:?} error {error}")),
         }
     }
@@ -130,18 +130,45 @@ fn frame_in_words(bytes: &[u8]) -> String {
             format!("Envelopes[{}]", tags.join(", "))
         }
         Ok(Frame::Receipts(list)) => format!("Receipts[{}]", list.len()),
-        Ok(frame) => {
-            let mut text = format!("{frame:?}");
-            if text.len() > 300 {
-                text.truncate((0..=300).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
-                text.push('…');
-            }
-            text
-        }
+        Ok(frame) => shortened(&format!("{frame:?}")),
         Err(error) => format!("no frame: {error} ({} B)", bytes.len()),
     }
 }
 
 fn tag_in_words(envelope: &[u8]) -> String {
     envelope.get(4..8).map_or_else(String::new, |tag| tag.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// The same text with long lists of bytes cut to their last four, which tell keys apart.
+fn shortened(text: &str) -> String {
+    const BYTES_SHOWN: usize = 4;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, list)) = rest.split_once('[') {
+        out.push_str(before);
+        out.push('[');
+        let end = list.find(|c: char| !matches!(c, '0'..='9' | ',' | ' ')).unwrap_or(list.len());
+        let (numbers, behind) = list.split_at(end);
+        let count = numbers.split(", ").count();
+        if count > 2 * BYTES_SHOWN {
+            let last: Vec<&str> = numbers.split(", ").skip(count - BYTES_SHOWN).collect();
+            out.push_str(&format!("{count} B ..{}", last.join(",")));
+        } else {
+            out.push_str(numbers);
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_of_bytes_are_shown_by_their_end() {
+        let text = shortened("Key([1, 2, 3, 4, 5, 6, 7, 8, 9]) [1, 2] []");
+        assert_eq!(text, "Key([9 B ..6,7,8,9]) [1, 2] []");
+    }
 }

@@ -113,9 +113,12 @@ impl Forger {
 
     /// Puts at the server, and waits until it has answered or hung up.
     async fn put(&mut self, key: &[u8], value: Vec<u8>) {
-        let target: Vec<PeerId> = self.swarm.behaviour_mut().kbuckets().flat_map(|bucket| {
-            bucket.iter().map(|entry| *entry.node.key.preimage()).collect::<Vec<_>>()
-        }).collect();
+        let target: Vec<PeerId> = self
+            .swarm
+            .behaviour_mut()
+            .kbuckets()
+            .flat_map(|bucket| bucket.iter().map(|entry| *entry.node.key.preimage()).collect::<Vec<_>>())
+            .collect();
         let record = Record::new(key.to_vec(), value);
         let query = self.swarm.behaviour_mut().put_record_to(record, target.into_iter(), Quorum::One);
         let done = async {

@@ -222,7 +222,8 @@ async fn a_node_that_cannot_listen_says_why() {
 
 /// Runs two linked nodes in a runtime of their own and returns how many tasks are left after `end`.
 fn tasks_left(end: impl AsyncFnOnce(Node, Node)) -> usize {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let busy = silbo_transports::internet::InternetSettings {
             listen: vec![QUIC.to_owned(), TCP.to_owned()],

@@ -41,8 +41,10 @@ async fn two_nodes_on_one_network_find_each_other_and_link() {
     // Links make a node ask less often; it is still found by others.
     let mut late = Node::start(InternetSettings { mdns: true, ..settings(&listen) }).await;
     let wanted = a.key();
-    late.wait("neighbour", |event| matches!(event, LinkEvent::Nearby { address } if address.peer == wanted).then_some(()))
-        .await;
+    late.wait("neighbour", |event| {
+        matches!(event, LinkEvent::Nearby { address } if address.peer == wanted).then_some(())
+    })
+    .await;
     for node in [a, b, late] {
         node.net.stop().await;
     }

@@ -50,6 +50,7 @@ pub use server::{Listen, ServeError, Server, serve};
 
 use crate::core::CoreHandle;
 use crate::paths::Paths;
+use crate::shutdown::Shutdown;
 
 /// Version of the API; grows when something is taken away or changes its meaning.
 pub const API_VERSION: u32 = 1;
@@ -65,8 +66,8 @@ pub struct NodeFacts {
     pub pid: u32,
     /// The network as the transport sees it.
     pub net: watch::Receiver<NetSnapshot>,
-    /// Cancelling it stops the node.
-    pub shutdown: CancellationToken,
+    /// Stops the node.
+    pub shutdown: Shutdown,
     /// Settings from the configuration, shown by `settings.get`.
     pub settings: BTreeMap<String, Value>,
 }

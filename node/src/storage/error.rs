@@ -60,6 +60,18 @@ impl StorageError {
         }
     }
 
+    /// What a read by the engine ran into.
+    #[must_use]
+    pub fn from_store(error: &StoreError) -> StorageError {
+        match error {
+            StoreError::Broken(detail) => StorageError::Io(detail.clone()),
+            StoreError::Damaged { table } => StorageError::damaged(
+                super::records::name_of(*table),
+                format!("a record of table {table:?} does not decode"),
+            ),
+        }
+    }
+
     pub(super) fn damaged(file: &'static str, detail: impl Into<String>) -> StorageError {
         StorageError::Damaged { file, detail: detail.into() }
     }
@@ -101,6 +113,15 @@ impl StorageError {
             | ErrorCode::NoLargeFileSupport
             | ErrorCode::OutOfMemory => StorageError::Io(format!("{file}: {words} ({})", code.extended_code)),
             _ => StorageError::Bug(format!("{file}: {words} ({})", code.extended_code)),
+        }
+    }
+}
+
+impl From<io::Error> for StorageError {
+    fn from(error: io::Error) -> StorageError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full,
+            _ => StorageError::Io(error.to_string()),
         }
     }
 }

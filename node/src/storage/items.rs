@@ -112,6 +112,25 @@ pub(super) fn of_chat(connection: &Connection, chat: &ChatId, id: &MessageId) ->
     Ok(rows(connection, &sql, params![chat.0, id.0])?.pop())
 }
 
+/// Message ids of a conversation greater than `after`, in id order.
+pub(super) fn ids_of_chat(
+    connection: &Connection,
+    chat: &ChatId,
+    after: Option<&MessageId>,
+    limit: usize,
+) -> Result<Vec<MessageId>, StorageError> {
+    // No bytes come before any id.
+    let after = after.map_or(&[][..], |id| id.as_bytes());
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let read = || {
+        connection
+            .prepare_cached("SELECT id FROM items WHERE chat = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?
+            .query_map(params![chat.0, after, limit], |row| row.get(0).map(MessageId))?
+            .collect::<rusqlite::Result<Vec<_>>>()
+    };
+    read().map_err(failed)
+}
+
 pub(super) fn expiring(
     connection: &Connection,
     until: UnixTime,

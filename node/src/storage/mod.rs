@@ -25,7 +25,7 @@ mod space;
 mod tokens;
 mod transaction;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use silbo_protocol::wire::base32;
@@ -53,7 +53,8 @@ const CHECK_FILE: &str = "key.check";
 pub struct Database {
     private: Connection,
     mailbox: Connection,
-    dir: std::path::PathBuf,
+    dir: PathBuf,
+    key: DatabaseKey,
     epoch: String,
     transaction: Transaction,
     /// Set after an I/O error: what the operating system holds in its caches is unknown from then on.
@@ -71,37 +72,35 @@ impl Database {
     pub fn open(dir: &Path, key: &DatabaseKey) -> Result<Database, StorageError> {
         atomic_file::make_private_dir(dir).map_err(|error| StorageError::from_io(dir, &error))?;
         let lock = ProcessLock::take(dir)?;
-        let check_path = dir.join(CHECK_FILE);
-        let expected = base32::encode_lower(&key.derive("silbo key check v1")[..16]);
-        let check = file::read_check(&check_path)?;
-        let open = |name, label, migrations| {
-            let opening = file::Opening {
-                path: dir.join(name),
-                name,
-                key: key.derive(label),
-                exists: check.is_some(),
-                key_is_right: check.as_deref() == Some(expected.as_bytes()),
-            };
-            opening.open(migrations)
-        };
-        let private = open(PRIVATE_FILE, "silbo private database v1", schema::PRIVATE)?;
-        let mailbox = open(MAILBOX_FILE, "silbo mailbox database v1", schema::MAILBOX)?;
-        let epoch = private
-            .query_row("SELECT value FROM node WHERE name = 'epoch'", [], |row| row.get::<_, Vec<u8>>(0))
-            .map_err(|error| StorageError::from_sqlite(PRIVATE_FILE, &error))?;
-        if check.as_deref() != Some(expected.as_bytes()) {
-            atomic_file::replace(&check_path, expected.as_bytes(), 0o600)
-                .map_err(|error| StorageError::from_io(&check_path, &error))?;
-        }
+        let files = Files::open(dir, key)?;
         Ok(Database {
-            private,
-            mailbox,
+            private: files.private,
+            mailbox: files.mailbox,
             dir: dir.to_owned(),
-            epoch: base32::encode_lower(&epoch),
+            key: key.clone(),
+            epoch: files.epoch,
             transaction: Transaction::default(),
             unusable: None,
             _lock: lock,
         })
+    }
+
+    /// Closes both files and opens them again without letting another process in between: the way on after an I/O error.
+    /// An open transaction is forgotten. Whoever has read before must read again: a commit that was reported as failed
+    /// may turn out to have reached the disk.
+    ///
+    /// # Errors
+    /// As [`Database::open`]. The handle then refuses transactions and reads until this succeeds.
+    pub fn reopen(&mut self) -> Result<(), StorageError> {
+        self.rollback();
+        self.unusable = Some(StorageError::Io("the databases were closed after an error".to_owned()));
+        for connection in [&mut self.private, &mut self.mailbox] {
+            *connection = Connection::open_in_memory().map_err(|error| StorageError::from_sqlite("memory", &error))?;
+        }
+        let files = Files::open(&self.dir, &self.key)?;
+        (self.private, self.mailbox, self.epoch) = (files.private, files.mailbox, files.epoch);
+        self.unusable = None;
+        Ok(())
     }
 
     /// Random name of this event log, made with the file: sequence numbers of another epoch mean nothing here.
@@ -120,6 +119,36 @@ impl Database {
         let mailbox = mailbox.close().map_err(|(_, error)| StorageError::from_sqlite(MAILBOX_FILE, &error));
         let private = private.close().map_err(|(_, error)| StorageError::from_sqlite(PRIVATE_FILE, &error));
         mailbox.and(private)
+    }
+}
+
+/// Both files, opened.
+struct Files {
+    private: Connection,
+    mailbox: Connection,
+    epoch: String,
+}
+
+impl Files {
+    fn open(dir: &Path, key: &DatabaseKey) -> Result<Files, StorageError> {
+        let check_path = dir.join(CHECK_FILE);
+        let expected = base32::encode_lower(&key.derive("silbo key check v1")[..16]);
+        let check = file::read_check(&check_path)?;
+        let key_is_right = check.as_deref() == Some(expected.as_bytes());
+        let open = |name, label, migrations| {
+            let (path, key) = (dir.join(name), key.derive(label));
+            file::Opening { path, name, key, exists: check.is_some(), key_is_right }.open(migrations)
+        };
+        let private = open(PRIVATE_FILE, "silbo private database v1", schema::PRIVATE)?;
+        let mailbox = open(MAILBOX_FILE, "silbo mailbox database v1", schema::MAILBOX)?;
+        let epoch = private
+            .query_row("SELECT value FROM node WHERE name = 'epoch'", [], |row| row.get::<_, Vec<u8>>(0))
+            .map_err(|error| StorageError::from_sqlite(PRIVATE_FILE, &error))?;
+        if !key_is_right {
+            atomic_file::replace(&check_path, expected.as_bytes(), 0o600)
+                .map_err(|error| StorageError::from_io(&check_path, &error))?;
+        }
+        Ok(Files { private, mailbox, epoch: base32::encode_lower(&epoch) })
     }
 }
 

@@ -54,6 +54,10 @@ impl Store for Database {
         Ok(items::expiring(&self.private, until, limit)?)
     }
 
+    fn chat_items(&self, chat: &ChatId, after: Option<&MessageId>, limit: usize) -> Result<Vec<MessageId>, StoreError> {
+        Ok(items::ids_of_chat(&self.private, chat, after, limit)?)
+    }
+
     fn next_expiry(&self) -> Result<Option<UnixTime>, StoreError> {
         Ok(items::next_expiry(&self.private)?)
     }
@@ -78,7 +82,8 @@ pub(super) fn delete(connection: &Connection, table: Table, key: &[u8]) -> Resul
         .map_err(|error| StorageError::from_sqlite(name_of(table), &error))
 }
 
-fn name_of(table: Table) -> &'static str {
+/// The file a table lives in, by name.
+pub(super) fn name_of(table: Table) -> &'static str {
     match table.file() {
         File::Private => PRIVATE_FILE,
         File::Mailbox => MAILBOX_FILE,

@@ -131,7 +131,7 @@ impl Database {
         if alone {
             self.begin()?;
         }
-        let done = self.touch(File::Private).and_then(|connection| work(connection));
+        let done = self.touch(File::Private).and_then(work);
         match done {
             Ok(value) if alone => self.commit().map(|()| value),
             Ok(value) => Ok(value),

@@ -244,6 +244,9 @@ impl Engine {
         }
         if let Some(found) = self.invites.get_mut(&invite) {
             found.rec.used += 1;
+            // The one-time key is gone with its one use: what it protected cannot be recomputed from our disk.
+            found.prekeys.drop_one_time();
+            found.rec.prekeys = found.prekeys.encode();
         }
         self.save_invite(&invite, turn);
         let expected = matches!(state, Some(ContactState::Active | ContactState::Requested)) || kind == InviteKind::OneTime;
@@ -251,6 +254,10 @@ impl Engine {
         if kind == InviteKind::OneTime {
             self.hand_over_queues(invite, chat, turn);
             self.close_invite(invite, false, turn);
+            self.forget_invite_tags(&invite);
+            if let (Ok(envelope), Some(preimage)) = (Envelope::parse(envelope), preimage) {
+                self.remember_seen(&envelope.tag, &preimage, &chat, turn);
+            }
         }
         if expected {
             self.accept_contact(chat, turn)?;

@@ -135,7 +135,7 @@ impl Engine {
         Ok(Outcome::Unknown)
     }
 
-    fn remember_seen(&mut self, tag: &Tag, preimage: &Preimage, chat: &ChatId, turn: &mut Turn) {
+    pub(super) fn remember_seen(&mut self, tag: &Tag, preimage: &Preimage, chat: &ChatId, turn: &mut Turn) {
         let until = turn.now.unix.after_ms(SEEN_MS).0;
         let record = SeenRecord { preimage: preimage.0.to_vec(), until, chat: chat.0.to_vec() };
         turn.put_record(Table::Seen, tag.as_bytes(), &record);

@@ -49,8 +49,11 @@ impl Invite {
 
     /// True while somebody may still use it.
     pub(super) fn open(&self, now: UnixTime) -> bool {
-        let used_up = self.kind() == InviteKind::OneTime && self.rec.used > 0;
-        !self.rec.revoked && !used_up && self.rec.expires_at > now.0
+        !self.rec.revoked && !self.used_up() && self.rec.expires_at > now.0
+    }
+
+    fn used_up(&self) -> bool {
+        self.kind() == InviteKind::OneTime && self.rec.used > 0
     }
 
     pub(super) fn view(&self) -> InviteView {
@@ -150,7 +153,7 @@ impl Engine {
 
     /// Registers the tags a first contact by this invite may carry.
     pub(super) fn register_invite_tags(&mut self, id: InviteId) {
-        let Some(invite) = self.invites.get(&id) else { return };
+        let Some(invite) = self.invites.get(&id).filter(|i| !i.used_up() && !i.rec.revoked) else { return };
         for (tag, n) in invite_tags(invite) {
             self.tags.insert(tag, TagOwner::Invite(id, n));
         }

@@ -53,6 +53,8 @@ pub(super) struct Relay {
     /// A fetch is under way; another one is wanted after it.
     fetching: bool,
     fetch_again: bool,
+    /// Its queues were created again on this link.
+    recreated: bool,
 }
 
 /// What a request to a relay was for.
@@ -89,6 +91,7 @@ impl Relay {
             refused: BTreeMap::new(),
             fetching: false,
             fetch_again: false,
+            recreated: false,
         }
     }
 
@@ -238,6 +241,8 @@ impl Engine {
         relay.cursors.clear();
         relay.refused.clear();
         relay.fetching = false;
+        relay.fetch_again = false;
+        relay.recreated = false;
         self.ask_any(peer, Asked::Status, Op::Status(proto::Status { limits: true }), turn);
     }
 
@@ -486,6 +491,10 @@ impl Engine {
                 if let Some(relay) = self.relays.get_mut(&peer) {
                     relay.fetching = false;
                 }
+                if res.code == CODE_REFUSED {
+                    self.create_queues_again(&peer, turn);
+                    return Ok(());
+                }
                 self.mail(&peer, &res.mail, turn)?;
                 let again = self.relays.get_mut(&peer).is_some_and(|r| std::mem::take(&mut r.fetch_again));
                 if (res.more && !res.mail.is_empty()) || again {
@@ -503,6 +512,18 @@ impl Engine {
             }
             Asked::BlobGet(chat) => self.card_from_relay(chat, &res, turn),
             Asked::Other => Ok(()),
+        }
+    }
+
+    /// A relay that does not know one of our queues has lost it (a wiped disk): all are created again, once a link.
+    fn create_queues_again(&mut self, peer: &PeerKey, turn: &mut Turn) {
+        let Some(relay) = self.relays.get_mut(peer) else { return };
+        if std::mem::replace(&mut relay.recreated, true) {
+            return;
+        }
+        let queues: Vec<QueueRid> = self.queues.iter().filter(|(_, q)| q.relay == peer.0 && !q.doomed).map(|(r, _)| *r).collect();
+        for rid in queues {
+            self.create_queue(&rid, turn);
         }
     }
 
@@ -619,6 +640,9 @@ impl Engine {
         let seqs: Vec<u64> = items.iter().map(|(seq, _)| *seq).collect();
         let Some(vk) = self.relays.get(peer).and_then(|r| r.binding).map(|b| b.relay_vk) else { return Ok(()) };
         let signed = res.held.as_ref().filter(|held| held.sid == sid.0 && auth::held_is_signed_by(held, &vk));
+        self.not_depositing(peer, chat, &seqs);
+        // What was fetched already is answered with its preimage instead of a promise.
+        self.preimages(peer, &res.p, turn)?;
         match (res.code, signed) {
             (CODE_DONE, Some(held)) => {
                 let named: BTreeSet<&[u8]> = held.cids.iter().map(Vec::as_slice).collect();
@@ -626,6 +650,7 @@ impl Engine {
                 self.held(peer, chat, sid, &kept, auth::hour_start(held.until_hour), turn)?;
                 self.timers.set_if_unarmed(Timer::Collect(peer.clone()), turn.now.moment.after_ms(COLLECT_MS));
             }
+            (CODE_DONE, None) if !res.p.is_empty() => {}
             (code, _) => {
                 if code == CODE_FULL {
                     turn.event(Some(chat), None, EventKind::RelayQuota { peer: peer.clone() });
@@ -636,7 +661,6 @@ impl Engine {
                 self.timers.set_earlier(Timer::Retry(chat), turn.now.moment.after_ms(REFUSED_PAUSE_MS));
             }
         }
-        self.not_depositing(peer, chat, &seqs);
         Ok(())
     }
 

@@ -33,7 +33,9 @@ pub fn multiaddr_text(bytes: &[u8]) -> Option<String> {
 /// [`AddressError`], always the writer's fault.
 pub fn parse_multiaddr_with_peer(text: &str) -> Result<PeerAddress, AddressError> {
     let mut addr: Multiaddr = text.trim().parse().map_err(|_| AddressError::Malformed)?;
-    let Some(Protocol::P2p(peer)) = addr.pop() else { return Err(AddressError::NoPeer) };
+    let Some(Protocol::P2p(peer)) = addr.pop() else {
+        return Err(AddressError::NoPeer);
+    };
     let addrs = if addr.is_empty() { Vec::new() } else { vec![addr.to_vec()] };
     Ok(PeerAddress { peer: peer_key(&peer), addrs })
 }
@@ -72,7 +74,9 @@ fn read_multiaddr(bytes: &[u8]) -> Option<Multiaddr> {
 pub(super) fn dialable(address: &PeerAddress, peer: &PeerId) -> Vec<Multiaddr> {
     let mut out = Vec::new();
     for bytes in address.addrs.iter().take(ADDRESSES_PER_PEER_MAX) {
-        let Some(addr) = read_multiaddr(bytes).and_then(|addr| without_peer(addr, peer)) else { continue };
+        let Some(addr) = read_multiaddr(bytes).and_then(|addr| without_peer(addr, peer)) else {
+            continue;
+        };
         if !out.contains(&addr) {
             out.push(addr);
         }

@@ -47,9 +47,16 @@ impl Driver {
         let own = own_address(&external, &circuits, &listen);
         let own = PeerAddress { peer: self.local_key.clone(), addrs: own.iter().map(|addr| addr.to_vec()).collect() };
         if self.announced.as_ref() != Some(&own) {
+            let first = self.announced.is_none();
             self.announced = Some(own.clone());
             self.pending.retain(|event| !matches!(event, LinkEvent::OwnAddress { .. }));
-            self.push(LinkEvent::OwnAddress { address: own });
+            let event = LinkEvent::OwnAddress { address: own };
+            // Who we are comes before whom we have seen.
+            if first {
+                self.pending.push_front(event);
+            } else {
+                self.push(event);
+            }
         }
 
         let text = |addrs: &[Multiaddr]| addrs.iter().map(|addr| addr.to_string()).collect();
@@ -136,7 +143,7 @@ impl Driver {
             }
         };
         // A behaviour made in mid-flight has missed the listeners.
-        for (listener_id, _) in &self.listeners {
+        for listener_id in self.listeners.keys() {
             fresh.on_swarm_event(FromSwarm::NewListener(NewListener { listener_id: *listener_id }));
         }
         if let Some(listener_id) = self.listeners.keys().next().copied() {

@@ -165,4 +165,3 @@ fn relay_server(local: PeerId) -> relay::Behaviour {
     server.set_status(Some(relay::Status::Enable));
     server
 }
-

@@ -34,7 +34,9 @@ pub(super) struct Circuit {
 impl Driver {
     /// Wants a circuit at a relay from now on.
     pub(super) fn reserve_circuit(&mut self, address: &PeerAddress) {
-        let Some(relay) = peer_id(&address.peer).filter(|relay| *relay != self.local) else { return };
+        let Some(relay) = peer_id(&address.peer).filter(|relay| *relay != self.local) else {
+            return;
+        };
         let mut addrs = dialable(address, &relay);
         addrs.retain(|addr| !is_circuit(addr) && self.reach.allows(addr, Source::Chosen));
         if addrs.is_empty() {
@@ -56,11 +58,15 @@ impl Driver {
 
     fn ask_for_circuit(&mut self, relay: PeerId) {
         let connected = self.connected_at(relay);
-        let Some(circuit) = self.circuits.get_mut(&relay) else { return };
+        let Some(circuit) = self.circuits.get_mut(&relay) else {
+            return;
+        };
         // The address that works right now, else one after the other.
         let turn = usize::try_from(circuit.failures).unwrap_or(0).checked_rem(circuit.addrs.len()).unwrap_or(0);
         let known = connected.filter(|addr| circuit.addrs.contains(addr));
-        let Some(addr) = known.or_else(|| circuit.addrs.get(turn).cloned()) else { return };
+        let Some(addr) = known.or_else(|| circuit.addrs.get(turn).cloned()) else {
+            return;
+        };
         circuit.retry_at = None;
         match self.swarm.listen_on(addr.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit)) {
             Ok(listener) => circuit.listener = Some(listener),
@@ -78,7 +84,9 @@ impl Driver {
     }
 
     fn try_circuit_later(&mut self, relay: PeerId) {
-        let Some(circuit) = self.circuits.get_mut(&relay) else { return };
+        let Some(circuit) = self.circuits.get_mut(&relay) else {
+            return;
+        };
         let pause = RETRY_FIRST.saturating_mul(1 << circuit.failures.min(10)).min(RETRY_MAX);
         circuit.listener = None;
         circuit.failures = circuit.failures.saturating_add(1);

@@ -141,7 +141,9 @@ impl Driver {
     fn on_found(&mut self, query: QueryId, record: &Record) {
         let kad = &mut self.swarm.behaviour_mut().kad.inner;
         let judged = kad.store_mut().judge(record.key.as_ref(), &record.value);
-        let Some(lookup) = self.dht.lookups.get_mut(&query) else { return };
+        let Some(lookup) = self.dht.lookups.get_mut(&query) else {
+            return;
+        };
         let Some((_, seq)) = judged.filter(|(key, _)| *key == lookup.key) else {
             tracing::debug!("the DHT answered with an invalid record");
             return;
@@ -201,7 +203,9 @@ impl Driver {
     /// T-42: a bucket holds few peers of one network, or whoever owns a network owns the bucket.
     fn adds_variety(&mut self, peer: PeerId, addrs: &[Multiaddr]) -> bool {
         let networks: BTreeSet<Vec<u8>> = addrs.iter().filter_map(network).collect();
-        let Some(bucket) = self.swarm.behaviour_mut().kad.inner.kbucket(peer) else { return false };
+        let Some(bucket) = self.swarm.behaviour_mut().kad.inner.kbucket(peer) else {
+            return false;
+        };
         let crowded = |wanted: &Vec<u8>| {
             let same = bucket.iter().filter(|entry| {
                 *entry.node.key.preimage() != peer && entry.node.value.iter().filter_map(network).any(|n| n == *wanted)

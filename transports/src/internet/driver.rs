@@ -183,7 +183,9 @@ impl Driver {
         let mut unknown: HashSet<ListenerId> = self.listeners.keys().copied().collect();
         let deadline = Instant::now() + LISTEN_TIMEOUT;
         while !unknown.is_empty() {
-            let Ok(event) = tokio::time::timeout_at(deadline, self.swarm.select_next_some()).await else { break };
+            let Ok(event) = tokio::time::timeout_at(deadline, self.swarm.select_next_some()).await else {
+                break;
+            };
             match &event {
                 SwarmEvent::NewListenAddr { listener_id, .. } | SwarmEvent::ListenerClosed { listener_id, .. } => {
                     unknown.remove(listener_id);
@@ -380,7 +382,9 @@ impl Driver {
     fn on_nearby(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
         for (peer, addr) in found {
-            let Some(addr) = super::address::without_peer(addr, &peer) else { continue };
+            let Some(addr) = super::address::without_peer(addr, &peer) else {
+                continue;
+            };
             if peer != self.local && !is_circuit(&addr) && self.reach.allows(&addr, Source::Stranger) {
                 peers.entry(peer).or_default().push(addr);
             }

@@ -30,10 +30,7 @@ pub(super) enum FrameError {
 ///
 /// # Errors
 /// [`FrameError`].
-pub(super) async fn read_frame(
-    stream: &mut (impl AsyncRead + Unpin),
-    bytes_max: usize,
-) -> Result<Vec<u8>, FrameError> {
+pub(super) async fn read_frame(stream: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> Result<Vec<u8>, FrameError> {
     /// Memory reserved ahead of what has arrived.
     const CHUNK: usize = 64 * 1024;
     let len = read_length(stream, bytes_max).await?;
@@ -133,7 +130,9 @@ pub(super) async fn write_frames(stream: &mut (impl AsyncWrite + Unpin), drain: 
         let mut taken = frame.len();
         append_frame(&mut batch, &frame);
         while batch.len() < BATCH_BYTES {
-            let Ok(frame) = drain.frames.try_recv() else { break };
+            let Ok(frame) = drain.frames.try_recv() else {
+                break;
+            };
             taken = taken.saturating_add(frame.len());
             append_frame(&mut batch, &frame);
         }

@@ -12,8 +12,8 @@
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use libp2p::swarm::{ConnectionId, Stream};
 use libp2p::PeerId;
+use libp2p::swarm::{ConnectionId, Stream};
 use silbo_protocol::ids::{LinkId, PeerKey};
 use silbo_protocol::input::Route;
 use tokio::sync::mpsc;
@@ -36,12 +36,7 @@ const AGREE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum Note {
     /// The other end took the stream we opened.
-    Accepted {
-        peer: PeerId,
-        connection: ConnectionId,
-        attempt: u64,
-        stream: Stream,
-    },
+    Accepted { peer: PeerId, connection: ConnectionId, attempt: u64, stream: Stream },
     /// It did not.
     Refused { peer: PeerId, connection: ConnectionId, attempt: u64 },
     /// The other end replaces the link we have by this stream.
@@ -129,12 +124,8 @@ impl LinkTask {
 
 /// `Up`, frames, `Down`. True if the other end broke the rules.
 async fn report_and_carry(task: &mut LinkTask) -> bool {
-    let up = LinkEvent::Up {
-        link: task.link,
-        peer: task.peer_key.clone(),
-        local: task.local.clone(),
-        route: task.route,
-    };
+    let up =
+        LinkEvent::Up { link: task.link, peer: task.peer_key.clone(), local: task.local.clone(), route: task.route };
     if task.events.send(up).await.is_err() {
         return false;
     }

@@ -137,7 +137,9 @@ impl Driver {
 
     /// Reports a failed dial, if one is owed.
     fn fail_dial(&mut self, peer: PeerId) {
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
         if entry.wanted.take().is_some() && entry.link.is_none() {
             self.push(LinkEvent::DialFailed { peer: peer_key(&peer) });
         }
@@ -152,7 +154,9 @@ impl Driver {
 
     pub(super) fn on_dial_error(&mut self, peer: Option<PeerId>, connection: ConnectionId) {
         let Some(peer) = peer else { return };
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
         if entry.dial != Some(connection) {
             return;
         }
@@ -179,10 +183,12 @@ impl Driver {
         match entry.link {
             None if entry.wanted.is_some() => self.propose(peer),
             // Both ends see the direct connection; one of them moves the link.
-            Some(link) if local < peer && route != Route::Circuit => {
-                if self.links.get(&link).is_some_and(|link| link.route == Route::Circuit) {
-                    self.propose(peer);
-                }
+            Some(link)
+                if local < peer
+                    && route != Route::Circuit
+                    && self.links.get(&link).is_some_and(|link| link.route == Route::Circuit) =>
+            {
+                self.propose(peer);
             }
             _ => {}
         }
@@ -190,7 +196,9 @@ impl Driver {
 
     pub(super) fn on_connection_closed(&mut self, peer: PeerId, id: ConnectionId) {
         self.connections.remove(&id);
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
         entry.connections.retain(|known| *known != id);
         if entry.proposal.is_some_and(|proposal| proposal.connection == id) {
             entry.proposal = None;
@@ -207,7 +215,9 @@ impl Driver {
     }
 
     fn forget_if_idle(&mut self, peer: PeerId) {
-        let Some(entry) = self.peers.get(&peer) else { return };
+        let Some(entry) = self.peers.get(&peer) else {
+            return;
+        };
         let busy = entry.link.is_some() || entry.wanted.is_some() || entry.dial.is_some() || entry.replacing;
         if !busy && entry.connections.is_empty() {
             self.peers.remove(&peer);
@@ -217,7 +227,9 @@ impl Driver {
 
     /// Opens a stream on the best connection of a peer, unless one is being agreed on.
     fn propose(&mut self, peer: PeerId) {
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
         if entry.proposal.is_some() {
             return;
         }
@@ -232,13 +244,17 @@ impl Driver {
     /// The stream we asked for is open: ask the other end to take it.
     pub(super) fn on_outbound(&mut self, peer: PeerId, connection: ConnectionId, stream: Stream) {
         let proposal = self.peers.get(&peer).and_then(|entry| entry.proposal);
-        let Some(proposal) = proposal.filter(|proposal| proposal.connection == connection) else { return };
+        let Some(proposal) = proposal.filter(|proposal| proposal.connection == connection) else {
+            return;
+        };
         self.spawn_note(await_accept(stream, peer, connection, proposal.attempt));
     }
 
     /// The other end does not speak our protocol, or the connection is dying.
     pub(super) fn on_open_failed(&mut self, peer: PeerId, connection: ConnectionId) {
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
         if entry.proposal.is_some_and(|proposal| proposal.connection == connection) {
             entry.proposal = None;
             self.fail_dial(peer);
@@ -248,7 +264,9 @@ impl Driver {
     /// The other end opened a stream.
     pub(super) fn on_inbound(&mut self, peer: PeerId, connection: ConnectionId, stream: Stream) {
         let local = self.local;
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
         if entry.proposal.is_some() && local < peer {
             return; // both opened one, and ours stays
         }
@@ -276,7 +294,9 @@ impl Driver {
     pub(super) fn on_note(&mut self, note: Note) {
         match note {
             Note::Accepted { peer, connection, attempt, stream } => {
-                let Some(entry) = self.peers.get_mut(&peer) else { return };
+                let Some(entry) = self.peers.get_mut(&peer) else {
+                    return;
+                };
                 if entry.proposal.is_some_and(|proposal| proposal.attempt == attempt) {
                     entry.proposal = None;
                     self.start_link(peer, connection, stream, Role::Opener);
@@ -284,7 +304,9 @@ impl Driver {
             }
             Note::Refused { peer, connection, attempt } => {
                 tracing::debug!(%connection, "the other end did not take our stream");
-                let Some(entry) = self.peers.get_mut(&peer) else { return };
+                let Some(entry) = self.peers.get_mut(&peer) else {
+                    return;
+                };
                 if entry.proposal.is_some_and(|proposal| proposal.attempt == attempt) {
                     entry.proposal = None; // its own stream is on the way, or the deadline decides
                 }
@@ -312,7 +334,9 @@ impl Driver {
 
     /// Makes a stream the peer's link, in place of the one it has.
     fn start_link(&mut self, peer: PeerId, connection: ConnectionId, stream: Stream, role: Role) {
-        let Some(Connection { route, .. }) = self.connections.get(&connection) else { return };
+        let Some(Connection { route, .. }) = self.connections.get(&connection) else {
+            return;
+        };
         let route = *route;
         let link = self.settings.link_ids.next_id();
         let entry = self.peers.entry(peer).or_default();
@@ -351,7 +375,9 @@ impl Driver {
 
     /// Hands a frame to its link; a link that has no room for it is closed.
     pub(super) fn send_frame(&mut self, link: LinkId, bytes: Vec<u8>) {
-        let Some(known) = self.links.get(&link) else { return };
+        let Some(known) = self.links.get(&link) else {
+            return;
+        };
         if known.queue.push(bytes) == Err(Full) {
             tracing::warn!(%link, "the queue is full: the link is closed");
             known.close.cancel();
@@ -360,7 +386,9 @@ impl Driver {
 
     /// Ends a link and the connection below it.
     pub(super) fn close_link(&mut self, link: LinkId) {
-        let Some(known) = self.links.get(&link) else { return };
+        let Some(known) = self.links.get(&link) else {
+            return;
+        };
         let (peer, connection) = (known.peer, known.connection);
         known.close.cancel();
         self.close_connection(peer, connection);
@@ -374,7 +402,9 @@ impl Driver {
     }
 
     fn forget_link(&mut self, link: LinkId) {
-        let Some(known) = self.links.remove(&link) else { return };
+        let Some(known) = self.links.remove(&link) else {
+            return;
+        };
         let peer = known.peer;
         if let Some(entry) = self.peers.get_mut(&peer)
             && entry.link == Some(link)

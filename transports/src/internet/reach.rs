@@ -69,7 +69,9 @@ impl Reach {
         let rules = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let chosen = source == Source::Chosen || rules.chosen.contains(&before_peer(addr));
         let Some(port) = port(addr) else { return false };
-        let Some(ip) = ip(addr) else { return is_name(addr) && (chosen || source == Source::Contact) };
+        let Some(ip) = ip(addr) else {
+            return is_name(addr) && (chosen || source == Source::Contact);
+        };
         match place(ip) {
             Place::Nowhere => false,
             _ if chosen => true,
@@ -191,7 +193,9 @@ mod tests {
             "/dns4/victim.example/tcp/4001",
             "/unix/%2ftmp%2fsocket",
         ] {
-            let Ok(parsed) = hostile.parse::<Multiaddr>() else { continue };
+            let Ok(parsed) = hostile.parse::<Multiaddr>() else {
+                continue;
+            };
             let allowed = reach.allows(&parsed, Source::Stranger);
             // 192.168.0.0/16 is our own network here: only the port speaks against 192.168.x.x:22.
             assert!(!allowed, "{hostile}");

@@ -66,7 +66,9 @@ impl RecordStore for Records {
     }
 
     fn put(&mut self, mut record: Record) -> Result<(), Error> {
-        let Some((key, seq)) = self.judge(record.key.as_ref(), &record.value) else { return Err(Error::ValueTooLarge) };
+        let Some((key, seq)) = self.judge(record.key.as_ref(), &record.value) else {
+            return Err(Error::ValueTooLarge);
+        };
         if self.kept.get(&key).is_some_and(|kept| kept.seq > seq) {
             return Err(Error::MaxRecords);
         }

@@ -52,14 +52,9 @@ impl Default for InternetSettings {
     fn default() -> Self {
         Self {
             identity_seed: None,
-            listen: [
-                "/ip4/0.0.0.0/udp/0/quic-v1",
-                "/ip6/::/udp/0/quic-v1",
-                "/ip4/0.0.0.0/tcp/0",
-                "/ip6/::/tcp/0",
-            ]
-            .map(String::from)
-            .to_vec(),
+            listen: ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"]
+                .map(String::from)
+                .to_vec(),
             mdns: true,
             upnp: true,
             relay_server: false,

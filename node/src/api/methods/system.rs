@@ -127,7 +127,7 @@ const QUEUE_WORTH_A_LOOK: u32 = 1_000;
 
 pub(super) async fn shutdown(api: Arc<Api>, _: Nothing) -> Result<Done, ApiError> {
     tracing::info!("stopping because a caller of the API asked for it");
-    api.facts.shutdown.cancel();
+    api.facts.shutdown.drain();
     Ok(Done {})
 }
 

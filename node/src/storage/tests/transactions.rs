@@ -77,6 +77,23 @@ fn only_files_that_were_written_are_touched() {
     assert_eq!(after.mailbox, before.mailbox);
 }
 
+#[test]
+fn after_an_input_output_error_the_handle_refuses_until_it_is_opened_again() {
+    let dir = folder();
+    let mut database = open(dir.path());
+    commit(&mut database, &[put(Table::Meta, b"k", b"kept"), put(Table::MailMeta, b"k", b"kept")]);
+    let epoch = database.epoch().to_owned();
+    let failing = StorageError::Io("a sync failed".to_owned());
+    assert_eq!(database.in_private(|_| Err::<(), _>(failing.clone())), Err(failing.clone()));
+    assert_eq!(database.begin(), Err(failing.clone()));
+    assert_eq!(database.set_cursor("bot", 1), Err(failing));
+    database.reopen().expect("the disk works again");
+    assert_eq!(database.value(Table::Meta, b"k").expect("read"), Some(b"kept".to_vec()));
+    commit(&mut database, &[put(Table::Meta, b"k", b"more"), put(Table::MailMeta, b"k", b"more")]);
+    assert_eq!(database.epoch(), epoch);
+    assert!(matches!(Database::open(dir.path(), &key()), Err(StorageError::InUse { .. })), "the lock was kept");
+}
+
 /// A full disk, as far as SQLite can tell: no page may be added.
 fn fill_up(database: &Database, file: File, more_pages: i64) {
     let connection = database.file(file).0;
@@ -273,6 +290,12 @@ proptest! {
         for chat in [ADA, BOB] {
             for number in 0..4 {
                 prop_assert_eq!(database.item(&chat, &id(number)), memory.item(&chat, &id(number)));
+            }
+            for after in [None, Some(id(0)), Some(id(2))] {
+                prop_assert_eq!(
+                    database.chat_items(&chat, after.as_ref(), limit),
+                    memory.chat_items(&chat, after.as_ref(), limit)
+                );
             }
             let visible: Vec<ItemRow> = memory.rows(&chat).into_iter().filter(|row| row.visible).collect();
             prop_assert_eq!(database.history(&chat, None, None, 100), Ok(visible));

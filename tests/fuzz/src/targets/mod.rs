@@ -1,0 +1,10 @@
+//! What is called with the bytes of an input, and what must hold afterwards.
+
+pub mod engine;
+pub mod identity;
+pub mod mailbox;
+pub mod presence;
+pub mod records;
+pub mod session;
+pub mod text;
+pub mod wire;
