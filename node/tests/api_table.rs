@@ -117,6 +117,7 @@ impl Node {
         self.caller.stop().await;
         self.running.stop().await;
         self.shutdown.drain();
+        self.shutdown.close();
         self.core.stopped().await;
         assert!(!self.paths.socket_path.exists());
     }

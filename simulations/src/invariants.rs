@@ -266,3 +266,110 @@ impl World {
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && haystack.windows(needle.len()).any(|window| window == needle)
 }
+
+#[cfg(test)]
+mod tests {
+    use silbo_protocol::step::Path;
+    use silbo_protocol::time::UnixTime;
+
+    use super::*;
+    use crate::failure::Failure;
+
+    const MESSAGE: MessageId = MessageId([7; 12]);
+
+    fn broken(world: &World) -> Option<&'static str> {
+        match world.failure() {
+            Some(Failure::Broken { invariant, .. }) => Some(invariant),
+            _ => None,
+        }
+    }
+
+    fn event(chat: ChatId, kind: EventKind) -> Write {
+        Write::AppendEvent(Event { at: UnixTime(1), chat: Some(chat), message: Some(MESSAGE), kind })
+    }
+
+    fn received(body: &str) -> EventKind {
+        EventKind::MessageReceived { body: body.to_owned(), sent_at: UnixTime(1), reply_to: None, path: Path::Relay }
+    }
+
+    fn row(chat: ChatId, id: u8, lamport: u64) -> Write {
+        Write::PutItem(Box::new(ItemRow {
+            chat,
+            id: MessageId([id; 12]),
+            lamport,
+            sent_at: UnixTime(1),
+            stored_at: UnixTime(1),
+            outgoing: true,
+            visible: true,
+            body: String::from("text"),
+            state: 0,
+            expires_at: UnixTime(0),
+            slot: Vec::new(),
+        }))
+    }
+
+    /// Ann and Ben, and how each names the conversation with the other.
+    fn two_people() -> (World, NodeId, NodeId, ChatId, ChatId) {
+        let mut world = World::new(1);
+        let ann = world.person("ann").expect("an account is made");
+        let ben = world.person("ben").expect("an account is made");
+        let chats = (world.chat_of(ann).expect("just made"), world.chat_of(ben).expect("just made"));
+        (world, ann, ben, chats.0, chats.1)
+    }
+
+    #[test]
+    fn i1_a_delivered_message_that_the_reader_does_not_hold_is_found() {
+        let (mut world, ann, _, _, with_ben) = two_people();
+        let state = DeliveryState::Delivered { at: UnixTime(1) };
+        world.check_committed(ann, &[event(with_ben, EventKind::MessageState { state, path: None })]);
+        assert_eq!(broken(&world), Some("I1"));
+    }
+
+    #[test]
+    fn i2_a_message_shown_twice_is_found() {
+        let (mut world, ann, ben, with_ann, with_ben) = two_people();
+        world.check_committed(ann, &[event(with_ben, EventKind::MessageSent { body: String::from("hi") })]);
+        world.check_committed(ben, &[event(with_ann, received("hi"))]);
+        assert_eq!(broken(&world), None);
+        world.check_committed(ben, &[event(with_ann, received("hi"))]);
+        assert_eq!(broken(&world), Some("I2"));
+    }
+
+    #[test]
+    fn i2_a_history_in_another_order_than_it_was_written_is_found() {
+        let (mut world, ann, _, _, with_ben) = two_people();
+        world.note_written(ann, with_ben, MessageId([1; 12]), "first");
+        world.note_written(ann, with_ben, MessageId([2; 12]), "second");
+        world.check_committed(ann, &[row(with_ben, 1, 5), row(with_ben, 2, 6)]);
+        assert_eq!(broken(&world), None);
+        world.check_committed(ann, &[row(with_ben, 2, 4)]);
+        assert_eq!(broken(&world), Some("I2"));
+    }
+
+    #[test]
+    fn i3_two_ciphertexts_under_one_tag_are_found() {
+        let (mut world, ann, ..) = two_people();
+        let mut envelope = vec![3; 64];
+        world.check_sent(ann, &Frame::Envelopes(vec![envelope.clone()]).encode());
+        world.check_sent(ann, &Frame::Envelopes(vec![envelope.clone()]).encode());
+        assert_eq!(broken(&world), None);
+        envelope[40] ^= 1;
+        world.check_sent(ann, &Frame::Envelopes(vec![envelope]).encode());
+        assert_eq!(broken(&world), Some("I3"));
+    }
+
+    #[test]
+    fn i5_a_message_under_the_wrong_text_is_found() {
+        let (mut world, ann, ben, with_ann, with_ben) = two_people();
+        world.check_committed(ann, &[event(with_ben, EventKind::MessageSent { body: String::from("yes") })]);
+        world.check_committed(ben, &[event(with_ann, received("no"))]);
+        assert_eq!(broken(&world), Some("I5"));
+    }
+
+    #[test]
+    fn i8_bytes_that_are_no_frame_are_found_when_they_leave() {
+        let (mut world, ann, ..) = two_people();
+        world.check_sent(ann, &[0x7f, 1, 2]);
+        assert_eq!(broken(&world), Some("I8"));
+    }
+}

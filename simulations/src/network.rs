@@ -39,6 +39,7 @@ pub(crate) struct Network {
     next_link: u64,
     reach: BTreeMap<NodeId, Reach>,
     blocked: BTreeSet<(NodeId, NodeId)>,
+    apart: BTreeSet<(NodeId, NodeId)>,
 }
 
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Network {
     }
 
     pub(crate) fn unblock_all(&mut self) {
-        self.blocked.clear();
+        self.blocked.clone_from(&self.apart);
     }
 }
 
@@ -100,12 +101,18 @@ impl World {
         self.look_around(node);
     }
 
-    /// Keeps two nodes from making links with each other, and cuts the ones they have.
+    /// Keeps two nodes from making links with each other, circuits too, and cuts the ones they have.
     pub fn block_pair(&mut self, a: NodeId, b: NodeId) {
         self.network.blocked.insert((a.min(b), a.max(b)));
         for link in self.links_between(a, b) {
             self.cut_link(link);
         }
+    }
+
+    /// Like [`World::block_pair`], and healing does not end it.
+    pub fn keep_apart(&mut self, a: NodeId, b: NodeId) {
+        self.network.apart.insert((a.min(b), a.max(b)));
+        self.block_pair(a, b);
     }
 
     /// Lets them again.
@@ -181,10 +188,14 @@ impl World {
         links.filter(|(_, link)| link.ends.iter().all(|end| end.up)).map(|(id, _)| LinkId(id * 2)).collect()
     }
 
+    fn is_blocked(&self, a: NodeId, b: NodeId) -> bool {
+        self.network.blocked.contains(&(a.min(b), a.max(b)))
+    }
+
     /// How `from` reaches `to` without help, if it does.
     fn way(&self, from: NodeId, to: NodeId) -> Option<Route> {
         let ready = |node: NodeId| self.nodes.get(node.0).is_some_and(|node| node.online && node.is_on());
-        if from == to || !ready(from) || !ready(to) || self.network.blocked.contains(&(from.min(to), from.max(to))) {
+        if from == to || !ready(from) || !ready(to) || self.is_blocked(from, to) {
             return None;
         }
         match (self.network.reach(from), self.network.reach(to)) {
@@ -205,7 +216,7 @@ impl World {
                 Place::Direct(to) if is_peer(&to) => self.way(from, to).map(|route| (to, route)),
                 Place::Direct(_) => None,
                 Place::Circuit(relay) => by_key
-                    .filter(|to| self.nodes[to.0].circuits.contains(&relay))
+                    .filter(|to| !self.is_blocked(from, *to) && self.nodes[to.0].circuits.contains(&relay))
                     .filter(|to| self.way(from, relay).is_some() && self.way(*to, relay).is_some())
                     .map(|to| (to, Route::Circuit)),
             };

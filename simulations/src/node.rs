@@ -6,6 +6,7 @@ use silbo_protocol::Engine;
 use silbo_protocol::ids::{AccountId, ChatId, MessageId, PeerAddress, PeerKey};
 use silbo_protocol::input::{RelayLimits, RequestId};
 use silbo_protocol::step::{DeliveryState, Event, EventKind, LiveEvent, Path, Reply, RequestError};
+use silbo_protocol::store::Table;
 use silbo_protocol::time::{Moment, Now, UnixTime};
 
 use crate::disk::Disk;
@@ -19,6 +20,24 @@ pub struct NodeId(pub usize);
 
 /// Wall-clock time at the beginning of the world: 2026-01-01T00:00:00Z.
 pub const WORLD_BEGINS_MS: u64 = 1_767_225_600_000;
+
+/// Every table of the private file.
+const PRIVATE_TABLES: [Table; 14] = [
+    Table::Meta,
+    Table::Contact,
+    Table::Invite,
+    Table::Session,
+    Table::Skipped,
+    Table::Outbox,
+    Table::Seen,
+    Table::Relay,
+    Table::OwnQueue,
+    Table::Chat,
+    Table::Trace,
+    Table::Gone,
+    Table::Pending,
+    Table::Sent,
+];
 
 /// A message as it was shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +174,17 @@ impl Node {
         self.events.iter().filter(|event| is(&event.kind)).count()
     }
 
+    /// True while a text stands anywhere in the tables or message rows of its disk, as it is. The event log is not
+    /// looked at: the storage layer erases from it.
+    pub fn remembers(&self, text: &str) -> bool {
+        let store = self.disk.store();
+        let has = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        let tables = PRIVATE_TABLES.iter().flat_map(|table| store.pairs(*table));
+        let chats: BTreeSet<ChatId> = self.events.iter().filter_map(|event| event.chat).collect();
+        let mut rows = chats.iter().flat_map(|chat| store.rows(chat));
+        rows.any(|row| has(row.body.as_bytes()) || has(&row.slot)) || tables.into_iter().any(|(_, value)| has(value))
+    }
+
     /// Both clocks of this node at a virtual time.
     pub fn now(&self, at_ms: u64) -> Now {
         let moment = Moment(self.moment_base + at_ms.saturating_sub(self.started_at_ms));
@@ -175,14 +205,23 @@ impl Node {
 
     /// One line for failure reports.
     pub fn summary(&self) -> String {
+        let count = |is: fn(&DeliveryState) -> bool| self.states.values().filter(|state| is(state)).count();
         format!(
-            "  {:<8} {} run {} inputs {} shown {} own {:?} skew {} h{}",
+            "  {:<8} {} run {} inputs {} shown {} own: held {} delivered {} failed {} skew {} h{}",
             self.name,
-            if self.is_on() { if self.online { "online " } else { "offline" } } else { "off    " },
+            if !self.is_on() {
+                "off    "
+            } else if self.online {
+                "online "
+            } else {
+                "offline"
+            },
             self.run,
             self.inputs,
             self.shown.len(),
-            self.states.values().collect::<Vec<_>>(),
+            count(|state| matches!(state, DeliveryState::Held { .. })),
+            count(|state| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Read { .. })),
+            count(|state| matches!(state, DeliveryState::Failed(_))),
             self.wall_skew_ms / chaos::HOUR_MS_SIGNED,
             if self.hostility.is_honest() { "" } else { " hostile" },
         )

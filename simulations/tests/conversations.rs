@@ -31,3 +31,23 @@ fn three_hundred_messages_wait_at_a_relay() {
 fn edits_reactions_and_deletions_reach_an_absent_reader() {
     check("changes", 1..=5);
 }
+
+#[test]
+fn the_longest_texts_wait_at_a_relay() {
+    check("long-texts", 1..=2);
+}
+
+#[test]
+fn t37_a_full_queue_delays_messages_and_loses_none() {
+    check("full-queue", 1..=3);
+}
+
+#[test]
+fn a_disappearing_message_leaves_no_text_on_either_disk() {
+    check("disappearing", 1..=3);
+}
+
+#[test]
+fn a_blocked_contact_is_not_shown_and_gets_no_receipt() {
+    check("blocked", 1..=3);
+}

@@ -36,3 +36,18 @@ fn messages_keep_their_order_when_wall_clocks_jump() {
 fn a_full_disk_delays_a_message_and_loses_none() {
     check("full-disk", 1..=3);
 }
+
+#[test]
+fn crashes_lose_nothing_when_two_people_only_meet_at_a_relay() {
+    check("relay-crashes", 1..=40);
+}
+
+#[test]
+fn nothing_is_lost_when_everything_goes_wrong_between_two_people_and_their_relay() {
+    check("relay-chaos", 1..=40);
+}
+
+#[test]
+fn five_people_write_to_each_other_through_crashes() {
+    check("circle", 1..=5);
+}

@@ -7,6 +7,7 @@ use prost::Message as _;
 
 use super::handshake::{HandshakeError, SUITE};
 use crate::chance::Chance;
+use crate::identity::device_log::device_id;
 use crate::crypto::ed25519::{SigningKey, VerifyingKey};
 use crate::crypto::kem::{DecapsulationKey, EncapsulationKey};
 use crate::crypto::x25519::{PublicKey, SecretKey};
@@ -173,11 +174,6 @@ impl OwnPrekeys {
 /// Puts the device's signature on a bundle.
 pub(super) fn sign(bundle: &mut proto::PrekeyBundle, dik: &SigningKey) {
     bundle.sig = dik.sign(BUNDLE_PURPOSE, &[&signed_part(bundle)]).to_vec();
-}
-
-/// First 8 bytes of SHA-256 over the signing key.
-fn device_id(dik: &VerifyingKey) -> DeviceId {
-    DeviceId(crate::crypto::hash::trunc(&sha256(dik.as_bytes())))
 }
 
 /// Every field of the bundle but the signature, each key with its type byte.

@@ -56,7 +56,7 @@ impl Device {
     }
 
     pub(super) fn device_id(&self) -> DeviceId {
-        DeviceId(trunc(&sha256(self.dik.verifying_key().as_bytes())))
+        crate::identity::device_log::device_id(&self.dik.verifying_key())
     }
 
     pub(super) fn bundle(&self) -> proto::PrekeyBundle {

@@ -1,13 +1,16 @@
 //! Two contacts write to each other while nothing goes wrong.
 
-use silbo_protocol::input::{Request, Route};
+use silbo_protocol::input::{RelayLimits, Request, Route};
+use silbo_protocol::limits::TEXT_BYTES_MAX;
 use silbo_protocol::step::{EventKind, Path};
+use silbo_protocol::store::Table;
 use silbo_protocol::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 use super::{await_delivered, ensure, ensure_same_history, pair_with_relay, settle};
 use crate::failure::Failure;
 use crate::network::Reach;
 use crate::node::NodeId;
+use crate::people::RELAY_LIMITS;
 use crate::world::World;
 
 pub(super) fn direct(world: &mut World) -> Result<(), Failure> {
@@ -78,6 +81,76 @@ pub(super) fn backlog(world: &mut World) -> Result<(), Failure> {
     world.start(pair.ann);
     await_delivered(world, pair.ann, &sent, HOUR_MS)?;
     ensure_same_history(world, pair.ann, pair.ben, MESSAGES)
+}
+
+pub(super) fn long_texts(world: &mut World) -> Result<(), Failure> {
+    const MESSAGES: usize = 12;
+    let pair = pair_with_relay(world)?;
+    world.stop(pair.ben);
+    world.run_for(MINUTE_MS)?;
+    let mut sent = Vec::new();
+    for at in 0..MESSAGES {
+        let mut text = format!("{at:02} ");
+        text.push_str(&"ñ".repeat((TEXT_BYTES_MAX - text.len()) / 2));
+        sent.push(world.send(pair.ann, pair.ben, &text)?);
+    }
+    world.wait_held(pair.ann, sent[MESSAGES - 1], 1, DAY_MS)?;
+    world.stop(pair.ann);
+    world.start(pair.ben);
+    world.run_until("all long texts are shown", HOUR_MS, |world| world.node(pair.ben).shown.len() == MESSAGES)?;
+    world.start(pair.ann);
+    await_delivered(world, pair.ann, &sent, HOUR_MS)?;
+    ensure_same_history(world, pair.ann, pair.ben, MESSAGES)
+}
+
+pub(super) fn full_queue(world: &mut World) -> Result<(), Failure> {
+    const MESSAGES: usize = 50;
+    let pair = pair_with_relay(world)?;
+    world.keep_apart(pair.ann, pair.ben);
+    let limits = Some(RelayLimits { queue_envelopes_max: 20, ..RELAY_LIMITS });
+    world.request(pair.relay, Request::RelayServe { limits })?;
+    world.stop(pair.ben);
+    world.run_for(MINUTE_MS)?;
+    let mut sent = Vec::new();
+    for at in 0..MESSAGES {
+        sent.push(world.send(pair.ann, pair.ben, &format!("message {at}"))?);
+    }
+    world.run_for(HOUR_MS)?;
+    let held = world.node(pair.relay).disk.store().count(Table::MailItem);
+    ensure(held <= 20, &format!("the relay holds {held} envelopes and promised no more than 20"))?;
+    world.start(pair.ben);
+    await_delivered(world, pair.ann, &sent, DAY_MS)?;
+    ensure_same_history(world, pair.ann, pair.ben, MESSAGES)
+}
+
+pub(super) fn disappearing(world: &mut World) -> Result<(), Failure> {
+    const TEXT: &str = "burn after reading";
+    let pair = pair_with_relay(world)?;
+    let chat = world.chat_of(pair.ben)?;
+    let body = TEXT.to_owned();
+    let request = Request::Send { chat, body, reply_to: None, expire_s: Some(60), client_id: None };
+    world.request(pair.ann, request)?;
+    world.wait_shown(pair.ben, TEXT, MINUTE_MS)?;
+    world.run_for(HOUR_MS)?;
+    for id in [pair.ann, pair.ben] {
+        let node = world.node(id);
+        ensure(!node.remembers(TEXT), &format!("{} still has the text on disk", node.name))?;
+    }
+    Ok(())
+}
+
+pub(super) fn blocked(world: &mut World) -> Result<(), Failure> {
+    let pair = pair_with_relay(world)?;
+    let (ann, ben) = (pair.ann, pair.ben);
+    let ann_at_ben = world.chat_of(ann)?;
+    world.request(ben, Request::ContactBlock { chat: ann_at_ben, block: true })?;
+    let sent = world.send(ann, ben, "can you hear me")?;
+    world.run_for(DAY_MS)?;
+    ensure(world.node(ben).shown.is_empty(), "a blocked contact was shown")?;
+    ensure(!world.is_delivered(ann, &sent), "a blocked contact got a receipt")?;
+    world.request(ben, Request::ContactBlock { chat: ann_at_ben, block: false })?;
+    let later = world.send(ann, ben, "and now")?;
+    world.wait_delivered(ann, later, DAY_MS)
 }
 
 pub(super) fn changes(world: &mut World) -> Result<(), Failure> {

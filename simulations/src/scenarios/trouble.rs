@@ -69,6 +69,52 @@ pub(super) fn everything(world: &mut World) -> Result<(), Failure> {
     write_through(world, &pair, Chaos::ALL, 10)
 }
 
+pub(super) fn relay_crashes(world: &mut World) -> Result<(), Failure> {
+    let pair = pair_with_relay(world)?;
+    world.keep_apart(pair.ann, pair.ben);
+    write_through(world, &pair, Chaos::CRASHES_AND_CUTS, 10)
+}
+
+pub(super) fn relay_chaos(world: &mut World) -> Result<(), Failure> {
+    let pair = pair_with_relay(world)?;
+    world.keep_apart(pair.ann, pair.ben);
+    write_through(world, &pair, Chaos::ALL, 10)
+}
+
+pub(super) fn circle(world: &mut World) -> Result<(), Failure> {
+    let relays = [world.relay("north")?, world.relay("south")?];
+    let mut people = Vec::new();
+    for (at, name) in ["ann", "ben", "cem", "dot", "eve"].into_iter().enumerate() {
+        let person = world.person(name)?;
+        world.use_relay(person, relays[at % 2])?;
+        people.push(person);
+    }
+    for (at, a) in people.iter().enumerate() {
+        for b in people.iter().skip(at + 1) {
+            world.befriend(*a, *b)?;
+        }
+    }
+    settle(world)?;
+    world.set_chaos(Chaos { every_ms: 2_000, ..Chaos::CRASHES_AND_CUTS });
+    let mut sent = Vec::new();
+    for turn in 0..30 {
+        let from = people[world.chance().below(5) as usize];
+        let to = people[world.chance().below(5) as usize];
+        if from != to {
+            sent.push((from, to, world.send_stubbornly(from, to, &format!("note {turn}"))?));
+        }
+    }
+    world.heal();
+    world.run_until("every note is delivered", DAY_MS, |world| {
+        sent.iter().all(|(from, _, message)| world.is_delivered(*from, message))
+    })?;
+    for person in &people {
+        let to_me = sent.iter().filter(|(_, to, _)| to == person).count();
+        ensure(world.node(*person).shown.len() == to_me, "everybody was shown what was written to them, once")?;
+    }
+    Ok(())
+}
+
 pub(super) fn crashes_at_first_contact(world: &mut World) -> Result<(), Failure> {
     let relay = world.relay("relay")?;
     let (ann, ben) = (world.person("ann")?, world.person("ben")?);

@@ -10,7 +10,7 @@ use silbo_protocol::crypto::{Secret, kdf};
 use silbo_protocol::engine::Engine;
 use silbo_protocol::identity::OwnAccount;
 use silbo_protocol::identity::safety_number::SafetyNumber;
-use silbo_protocol::ids::{LinkId, PeerAddress, PeerKey, QueueRid, QueueSid, Tag};
+use silbo_protocol::ids::{ChatId, LinkId, PeerAddress, PeerKey, QueueRid, QueueSid, Tag};
 use silbo_protocol::input::{Input, InviteKind, RelayLimits, Request, RequestId, Route};
 use silbo_protocol::mailbox::auth::{self, LinkBinding};
 use silbo_protocol::mailbox::server::MailboxServer;
@@ -85,8 +85,10 @@ pub struct Fixture {
     pub mail_store: MemoryStore,
     /// A node with an open invitation, the relay role, and a contact.
     pub node_store: MemoryStore,
-    /// The contact's end of their session; `None` if they could not become contacts.
-    pub contact_session: Option<Vec<u8>>,
+    /// Its conversation with the contact.
+    pub contact_chat: ChatId,
+    /// The contact's end of their session, as it is stored.
+    pub contact_session: Vec<u8>,
     /// Tags the node listens for.
     pub tags: Vec<Tag>,
     /// Where the node looks for the contact.
@@ -143,6 +145,8 @@ fn build() -> Fixture {
     let (init, session, next_envelope, skipped, skipped_envelope) = sessions(&alice, &bob, &psk, &mut chance);
     let queue_owner = SigningKey::generate(&mut chance);
     let (node_store, contact_session, frames, invite) = nodes();
+    let (chat, _) = node_store.pairs(Table::Contact).next().expect("the two nodes became contacts");
+    let contact_chat = ChatId::read(chat).expect("a chat id");
     let mut tags: Vec<Tag> =
         (0..4).map(|n| first_contact::one_time_tag(&invite.keys().first_contact, n).0).collect();
     for (_, value) in node_store.pairs(Table::Session) {
@@ -170,6 +174,7 @@ fn build() -> Fixture {
         skipped_envelope,
         queue_owner,
         node_store,
+        contact_chat,
         contact_session,
         tags,
         frames,
@@ -275,7 +280,7 @@ impl Node {
     }
 }
 
-type Nodes = (MemoryStore, Option<Vec<u8>>, Vec<Vec<u8>>, InviteCode);
+type Nodes = (MemoryStore, Vec<u8>, Vec<Vec<u8>>, InviteCode);
 
 /// Two nodes on one link: one invites, the other follows, and they talk until both are silent.
 fn nodes() -> Nodes {
@@ -308,7 +313,7 @@ fn nodes() -> Nodes {
     }
     let session = contact.store.scan(Table::Session, &[], None, 1).expect("memory").into_iter().next();
     let session = session.and_then(|(_, value)| value.get(16..).map(<[u8]>::to_vec));
-    (node.store, session, seen, open)
+    (node.store, session.expect("the two nodes became contacts"), seen, open)
 }
 
 fn invite(node: &mut Node) -> InviteCode {

@@ -6,7 +6,6 @@ use silbo_protocol::ids::{LinkId, PeerAddress, PeerKey};
 use silbo_protocol::input::{Input, Route};
 use silbo_protocol::memory_store::MemoryStore;
 use silbo_protocol::session::Session;
-use silbo_protocol::step::Step;
 use silbo_protocol::time::{Moment, Now, UnixTime};
 use silbo_protocol::wire::frame::Frame;
 use silbo_protocol::wire::padding::{PadClass, pad};
@@ -25,22 +24,27 @@ struct Node {
 }
 
 impl Node {
-    fn handle(&mut self, input: Input) -> Step {
+    fn handle(&mut self, input: Input) {
         let step = self.engine.handle(input, self.now, &self.store).expect("what the engine wrote, it can read");
         self.store.apply(&step.writes);
-        step
     }
 }
 
-/// Each step is a kind byte and what belongs to it.
+/// Each step is a kind byte and what belongs to it. Whatever comes, the node can be opened again on what it committed.
 pub fn engine(data: &[u8]) {
+    let node = run(data);
+    let (again, _) = Engine::open(&node.store, [3; 32], node.now).expect("what the engine wrote, it can read");
+    assert!(again.next_wake().is_some());
+}
+
+fn run(data: &[u8]) -> Node {
     let fixture = fixture();
     let store = fixture.node_store.clone();
     let now = Now { moment: Moment(1_000_000), unix: UnixTime(NOW_MS) };
     let (engine, step) = Engine::open(&store, [1; 32], now).expect("the store is sound");
     let mut node = Node { engine, store, now };
     node.store.apply(&step.writes);
-    let mut contact = fixture.contact_session.as_deref().and_then(Session::decode);
+    let mut contact = Session::decode(&fixture.contact_session).expect("a stored session");
     let mut chance = Chance::from_seed([2; 32]);
     node.handle(link_up(1, peer_key(2)));
     node.handle(link_up(2, peer_key(9)));
@@ -55,9 +59,8 @@ pub fn engine(data: &[u8]) {
             }
             2 | 3 => {
                 // What a contact can make: any plaintext, sealed as it should be.
-                let Some(session) = &mut contact else { continue };
                 let Ok(padded) = pad(PadClass::Constrained, pieces.piece(), 96) else { continue };
-                let Ok(sealed) = session.seal([0x28, 0x60, 0, 0], &padded, [0; 3], now.unix, &mut chance) else { continue };
+                let Ok(sealed) = contact.seal([0x28, 0x60, 0, 0], &padded, [0; 3], now.unix, &mut chance) else { continue };
                 let bytes = Frame::Envelopes(vec![sealed.envelope]).encode();
                 node.handle(Input::Frame { link, bytes });
             }
@@ -91,12 +94,24 @@ pub fn engine(data: &[u8]) {
             }
         }
     }
-    // Whatever came, the node can be opened again on what it committed.
-    let (again, step) = Engine::open(&node.store, [3; 32], node.now).expect("what the engine wrote, it can read");
-    node.store.apply(&step.writes);
-    assert!(again.next_wake().is_some());
+    node
 }
 
 fn link_up(link: u64, peer: PeerKey) -> Input {
     Input::LinkUp { link: LinkId(link), peer, local: peer_key(1), route: Route::Direct }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds::seeds;
+
+    #[test]
+    fn the_seeds_reach_what_is_behind_the_seal() {
+        let chat = fixture().contact_chat;
+        let nodes: Vec<Node> = seeds("engine").iter().map(|seed| run(seed)).collect();
+        assert_eq!(nodes.iter().map(|node| node.store.rows(&chat).len()).collect::<Vec<_>>(), [0, 1, 0, 0]);
+        assert!(nodes[1].store.events().len() > fixture().node_store.events().len());
+        assert_ne!(nodes[2].store, fixture().node_store);
+    }
 }
