@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use silbo_protocol::Engine;
 use silbo_protocol::input::{Input, InviteKind, Request, RequestId};
 use silbo_protocol::memory_store::MemoryStore;
-use silbo_protocol::step::{EventKind, Reply, Send, Step};
+use silbo_protocol::step::{Event, EventKind, Reply, Send};
 use silbo_protocol::time::{Moment, Now, UnixTime};
 use silbo_transports::loopback::{self, End};
 use silbo_transports::{LinkCommand, LinkEvent, LinkIds};
@@ -26,17 +26,17 @@ impl Person {
         let (store, started) = (MemoryStore::new(), Instant::now());
         let (engine, first) = Engine::open(&store, [seed; 32], now(started))?; // a real node asks its system for the seed
         let mut person = Self { engine, store, end, started };
-        person.carry_out(first).await?;
+        person.store.apply(&first.writes); // it sends nothing: there is no contact and no relay yet
         person.request(Request::CreateAccount { name: name.to_owned() }).await?;
+        for _ in ["own address", "link up"] {
+            let event = person.end.events.recv().await.context("the loopback is gone")?;
+            person.notice(event).await?;
+        }
         Ok(person)
     }
 
     async fn handle(&mut self, input: Input) -> anyhow::Result<Option<Reply>> {
         let step = self.engine.handle(input, now(self.started), &self.store)?;
-        self.carry_out(step).await
-    }
-
-    async fn carry_out(&mut self, step: Step) -> anyhow::Result<Option<Reply>> {
         self.store.apply(&step.writes);
         for send in step.sends {
             let Send::Frame { link, bytes } = send else { continue }; // the link is up; there is nobody to dial or ask
@@ -83,20 +83,17 @@ async fn main() -> anyhow::Result<()> {
     println!("Ada invites with {}", invite.link);
     let add = Request::ContactAdd { link: invite.link, alias: Some("ada".to_owned()) };
     let Reply::Contact(contact) = bob.request(add).await? else { bail!("no contact") };
-    let hi =
-        Request::Send { chat: contact.chat, body: "hi".to_owned(), reply_to: None, expire_s: None, client_id: None };
-    let mut unsent = Some(hi);
+    let (chat, body) = (contact.chat, "hi".to_owned());
+    let mut unsent = Some(Request::Send { chat, body, reply_to: None, expire_s: None, client_id: None });
     loop {
         let accepted = bob.store.events().iter().any(|event| event.kind == EventKind::ContactAccepted);
         if let Some(request) = unsent.take_if(|_| accepted) {
             bob.request(request).await?;
         }
-        for event in ada.store.events() {
-            if let EventKind::MessageReceived { body, path, .. } = &event.kind {
-                println!("Ada reads {body:?}, which came by {path:?}");
-                wire.stop().await;
-                return Ok(());
-            }
+        if let Some(Event { kind: EventKind::MessageReceived { body, path, .. }, .. }) = ada.store.events().last() {
+            println!("Ada reads {body:?}, which came by {path:?}");
+            wire.stop().await;
+            return Ok(());
         }
         let pause = ada.pause().min(bob.pause());
         tokio::select! {

@@ -54,6 +54,18 @@ pub enum CoreError {
     /// The database cannot be used.
     #[error("the database cannot be used: {0}")]
     Storage(String),
+    /// There is no space left on the disk. Nothing was changed; a later try may succeed.
+    #[error("the disk is full")]
+    DiskFull,
+}
+
+impl From<StorageError> for CoreError {
+    fn from(problem: StorageError) -> CoreError {
+        match problem {
+            StorageError::Full => CoreError::DiskFull,
+            other => CoreError::Storage(other.to_string()),
+        }
+    }
 }
 
 type Answer = oneshot::Sender<Result<Reply, CoreError>>;
@@ -95,7 +107,7 @@ impl CoreHandle {
         let (sender, reply) = oneshot::channel();
         let job = move |db: &mut Database| drop(sender.send(f(db)));
         self.jobs.try_send(Job::Read(Box::new(job))).map_err(refused)?;
-        reply.await.map_err(|_| CoreError::Stopped)?.map_err(|error| CoreError::Storage(error.to_string()))
+        reply.await.map_err(|_| CoreError::Stopped)?.map_err(CoreError::from)
     }
 
     /// News of the moment.
@@ -154,6 +166,9 @@ impl Core {
             head: head_out,
             paused_until: Moment(0),
             events_since_prune: 0,
+            stale: false,
+            #[cfg(debug_assertions)]
+            key_log: crate::key_log::KeyLog::open(),
         };
         let first = engine.first;
         let events = medium.events;
@@ -198,19 +213,18 @@ impl Opened {
     /// # Errors
     /// [`CoreError`].
     pub fn request(&mut self, request: Request) -> Result<Reply, CoreError> {
-        let storage = |error: String| CoreError::Storage(error);
         let input = Input::Request { id: RequestId(0), request: Box::new(request) };
-        self.db.begin().map_err(|e| storage(e.to_string()))?;
+        self.db.begin()?;
         let mut writes = std::mem::take(&mut self.first.writes);
-        let result = self.engine.handle(input, now(), &self.db).map_err(|e| storage(e.to_string()));
+        let result = self.engine.handle(input, now(), &self.db).map_err(|e| CoreError::Storage(e.to_string()));
         let done = result.and_then(|mut step| {
             writes.append(&mut step.writes);
-            self.db.apply(&writes).map_err(|e| storage(e.to_string()))?;
+            self.db.apply(&writes)?;
             Ok(step)
         });
         match done {
             Ok(step) => {
-                self.db.commit().map_err(|e| storage(e.to_string()))?;
+                self.db.commit()?;
                 self.first.sends.extend(step.sends);
                 let answer = step.reply.into_iter().next().map(|(_, answer)| answer);
                 answer.unwrap_or(Ok(Reply::Done)).map_err(CoreError::Request)
@@ -261,6 +275,10 @@ struct Driver {
     head: watch::Sender<u64>,
     paused_until: Moment,
     events_since_prune: u64,
+    /// The engine is ahead of the database and could not be opened anew: it may not be asked anything.
+    stale: bool,
+    #[cfg(debug_assertions)]
+    key_log: crate::key_log::KeyLog,
 }
 
 /// One turn of the loop.
@@ -410,6 +428,9 @@ impl Driver {
         events: &mut mpsc::Receiver<LinkEvent>,
         read: &mut Option<Read>,
     ) -> Result<Done, StorageError> {
+        if self.stale {
+            return Err(StorageError::Io("the database could not be read after an error".to_owned()));
+        }
         self.db.begin()?;
         let mut done = Done::default();
         let mut next = Some(first);
@@ -485,6 +506,10 @@ impl Driver {
     /// Passes commands to the transport in order; what it cannot take yet waits.
     fn hand_out(&mut self, sends: Vec<Outgoing>) {
         for send in sends {
+            #[cfg(debug_assertions)]
+            if let Outgoing::Frame { bytes, .. } = &send {
+                self.key_log.note(bytes);
+            }
             let command = command(send);
             if !self.backlog.is_empty() {
                 self.backlog.push_back(command);
@@ -502,9 +527,10 @@ impl Driver {
         error!(%problem, "nothing was written; the engine is opened anew");
         self.db.rollback();
         for (_, answer) in std::mem::take(&mut self.waiting) {
-            drop(answer.send(Err(CoreError::Storage(problem.to_string()))));
+            drop(answer.send(Err(problem.clone().into())));
         }
         self.paused_until = now().moment.after_ms(DISK_PAUSE_MS);
+        self.stale = true;
         if *problem != StorageError::Full
             && let Err(problem) = self.db.reopen()
         {
@@ -514,6 +540,7 @@ impl Driver {
         match Engine::open(&self.db, seed(), now()) {
             Ok((engine, first)) => {
                 self.engine = engine;
+                self.stale = false;
                 self.hand_out(first.sends.into_iter().filter(|s| !matches!(s, Outgoing::Frame { .. })).collect());
                 self.tell_links();
             }

@@ -8,8 +8,11 @@
 
 pub mod api;
 pub mod atomic_file;
+pub mod bench;
 pub mod cli;
 pub mod core;
+#[cfg(debug_assertions)]
+mod key_log;
 pub mod node;
 pub mod paths;
 pub mod settings;

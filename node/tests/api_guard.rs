@@ -122,7 +122,8 @@ impl World {
         let ticket = self.logins.make_ticket(std::time::Instant::now());
         let body = format!(r#"{{"ticket":"{}"}}"#, *ticket);
         let host = self.host();
-        let answer = self.raw(&head("POST /auth", &[("host", &host), ("content-type", "application/json")], &body), &body).await;
+        let answer =
+            self.raw(&head("POST /auth", &[("host", &host), ("content-type", "application/json")], &body), &body).await;
         assert_eq!(status(&answer), 204, "{answer}");
         let cookie = header(&answer, "set-cookie").expect("a cookie");
         for flag in ["HttpOnly", "SameSite=Strict", "Path=/"] {
@@ -179,7 +180,10 @@ fn status(answer: &str) -> u16 {
 
 fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let head = answer.split("\r\n\r\n").next()?;
-    head.lines().filter_map(|line| line.split_once(": ")).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
 }
 
 #[tokio::test]
@@ -218,7 +222,9 @@ async fn t59_only_exact_pairs_of_host_and_origin_pass() {
     ];
     for (names, host_fits) in &hosts {
         for origin in &origins {
-            let origin_fits = origin.as_ref().is_none_or(|origin| names.first().map(|name| format!("http://{name}")) == Some(origin.clone()));
+            let origin_fits = origin
+                .as_ref()
+                .is_none_or(|origin| names.first().map(|name| format!("http://{name}")) == Some(origin.clone()));
             let passes = *host_fits && origin_fits;
             let shown = format!("hosts {names:?}, origin {origin:?}");
             let mut headers: Vec<(&str, &str)> = names.iter().map(|name| ("host", name.as_str())).collect();
@@ -314,7 +320,11 @@ async fn t60_a_strange_page_has_no_effect_with_the_browsers_cookie() {
         assert_eq!(world.changes(), 0, "{line} {headers:?}");
     }
     let mut ours = base.clone();
-    ours.extend_from_slice(&[("origin", &own), ("content-type", "application/json"), ("sec-fetch-site", "same-origin")]);
+    ours.extend_from_slice(&[
+        ("origin", &own),
+        ("content-type", "application/json"),
+        ("sec-fetch-site", "same-origin"),
+    ]);
     assert_eq!(status(&world.raw(&head("POST /rpc", &ours, CALL), CALL).await), 200, "the page of the node itself may");
     assert_eq!(world.changes(), 1);
     world.stop().await;
@@ -404,7 +414,9 @@ async fn t61_the_unix_socket_is_for_its_owner_and_needs_no_token() {
     let mut stream = UnixStream::connect(&path).await.expect("connect");
     let answer = exchange(&mut stream, &head("POST /rpc", &[("host", "localhost"), json], CALL), CALL).await;
     assert_eq!(status(&answer), 200, "{answer}");
-    for (headers, expected) in [(vec![("host", "localhost")], 415), (vec![("host", "x"), json, ("origin", "http://x")], 403)] {
+    for (headers, expected) in
+        [(vec![("host", "localhost")], 415), (vec![("host", "x"), json, ("origin", "http://x")], 403)]
+    {
         let mut stream = UnixStream::connect(&path).await.expect("connect");
         let answer = exchange(&mut stream, &head("POST /rpc", &headers, CALL), CALL).await;
         assert_eq!(status(&answer), expected, "{answer}");
@@ -435,7 +447,8 @@ async fn a_second_node_does_not_take_the_socket_and_a_dead_ones_file_does_not_hi
     drop(std::os::unix::net::UnixListener::bind(&dead).expect("bind"));
     assert!(dead.exists());
     let listen = Listen { socket_path: Some(dead), tcp: None };
-    let server = serve(listen, RpcModule::new(()).into(), Router::new(), logins, quick()).await.expect("the file is stale");
+    let server =
+        serve(listen, RpcModule::new(()).into(), Router::new(), logins, quick()).await.expect("the file is stale");
     server.stop().await;
     world.works().await;
     world.stop().await;
@@ -455,7 +468,8 @@ async fn t62_huge_headers_bodies_and_batches_are_refused_and_the_rest_works() {
     assert!([0, 431].contains(&status(&answer)), "10,000 headers: {}", status(&answer));
 
     let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"change","params":{{"x":"{long}"}}}}"#);
-    let announced = head("POST /rpc", &[("host", &host), json, ("authorization", "Bearer the-main-token-of-this-test")], &body);
+    let announced =
+        head("POST /rpc", &[("host", &host), json, ("authorization", "Bearer the-main-token-of-this-test")], &body);
     assert_eq!(status(&world.raw(&announced, "").await), 413, "announced as too large");
     let chunked = announced.replace(&format!("content-length: {}", body.len()), "transfer-encoding: chunked");
     let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
@@ -463,7 +477,16 @@ async fn t62_huge_headers_bodies_and_batches_are_refused_and_the_rest_works() {
     assert_eq!(world.changes(), 0);
 
     let batch = format!("[{}]", vec![CALL; 51].join(","));
-    let answer = world.raw(&head("POST /rpc", &[("host", &host), json, ("authorization", "Bearer the-main-token-of-this-test")], &batch), &batch).await;
+    let answer = world
+        .raw(
+            &head(
+                "POST /rpc",
+                &[("host", &host), json, ("authorization", "Bearer the-main-token-of-this-test")],
+                &batch,
+            ),
+            &batch,
+        )
+        .await;
     assert!(answer.contains("error") && world.changes() == 0, "51 calls at once: {answer}");
     world.works().await;
     world.stop().await;
@@ -479,7 +502,11 @@ async fn t62_slow_headers_and_slow_bodies_are_cut_off() {
     assert!([0, 408].contains(&status(&String::from_utf8_lossy(&answer))));
 
     let host = world.host();
-    let headers = [("host", host.as_str()), ("content-type", "application/json"), ("authorization", "Bearer the-main-token-of-this-test")];
+    let headers = [
+        ("host", host.as_str()),
+        ("content-type", "application/json"),
+        ("authorization", "Bearer the-main-token-of-this-test"),
+    ];
     let answer = world.raw(&head("POST /rpc", &headers, CALL), "{").await;
     assert_eq!(status(&answer), 408);
     world.works().await;
@@ -506,7 +533,12 @@ async fn t62_too_many_connections_are_closed_and_do_not_shut_the_owners_socket()
         assert!(nothing.is_empty(), "closed without a word: {read:?}");
     }
     let mut stream = UnixStream::connect(world.socket_path()).await.expect("connect");
-    let answer = exchange(&mut stream, &head("POST /rpc", &[("host", "localhost"), ("content-type", "application/json")], CALL), CALL).await;
+    let answer = exchange(
+        &mut stream,
+        &head("POST /rpc", &[("host", "localhost"), ("content-type", "application/json")], CALL),
+        CALL,
+    )
+    .await;
     assert_eq!(status(&answer), 200);
     world.stop().await;
     for mut stream in held {

@@ -345,6 +345,8 @@ pub struct MeView {
     pub read_receipts: bool,
     /// Global switch.
     pub typing: bool,
+    /// Seconds notes to self stay; 0 for ever.
+    pub retention_s: u32,
 }
 
 /// An invitation.

@@ -22,8 +22,8 @@ use silbo_protocol::mailbox::auth::{self, LinkBinding};
 use silbo_protocol::presence::{self, PresenceKeys};
 use silbo_protocol::session::handshake::{Initiator, Responder};
 use silbo_protocol::session::{
-    OwnPrekeys, PeerPrekeys, Session, SkippedKey, TagPlace, first_contact, initiate, link_token, open_skipped, pair_secret, reset_tag,
-    respond_identity, tag_of,
+    OwnPrekeys, PeerPrekeys, Session, SkippedKey, TagPlace, first_contact, initiate, link_token, open_skipped,
+    pair_secret, reset_tag, respond_identity, tag_of,
 };
 use silbo_protocol::time::UnixTime;
 use silbo_protocol::wire::envelope::{Class, Envelope, EnvelopeHead};
@@ -198,7 +198,8 @@ fn handshake(one_time: Option<u32>, seed: u8) -> Value {
 
 #[test]
 fn the_handshake_gives_the_known_answers() {
-    let vectors = json!({ "with_one_time_prekey": handshake(Some(9), 11), "without_one_time_prekey": handshake(None, 12) });
+    let vectors =
+        json!({ "with_one_time_prekey": handshake(Some(9), 11), "without_one_time_prekey": handshake(None, 12) });
     check("handshake", &vectors);
 }
 
@@ -230,7 +231,8 @@ impl Talk {
         self.seed += 1;
         let envelope = &self.sent[message];
         let tag = Tag::read(&envelope[4..16]).unwrap();
-        let mut entry = json!({ "do": "read", "end": end, "message": message, "ratchet": hex(drawn(self.seed).bytes::<32>()) });
+        let mut entry =
+            json!({ "do": "read", "end": end, "message": message, "ratchet": hex(drawn(self.seed).bytes::<32>()) });
         if let Some(key) = self.skipped.iter().find(|key| key.tag() == tag) {
             let opened = open_skipped(key, envelope).unwrap();
             entry["padded"] = json!(hex(opened.plaintext));
@@ -293,26 +295,33 @@ fn the_ratchet_gives_the_known_answers() {
 
 #[test]
 fn envelopes_give_the_known_answers() {
-    let heads = [(Class::Control, 1, 0), (Class::Text, 30 * 24, 1), (Class::Live, 2, 0), (Class::Bulk, 10_000, 0)].map(|(class, hours, flags)| {
-        let mut head = EnvelopeHead::new(class, hours * 3_600_000, NOW, &mut drawn(1));
-        (head.urgent, head.no_infra) = (flags == 1, flags == 1);
-        json!({
-            "class": class as u8, "ttl_code": head.ttl as u8, "urgent": head.urgent, "no_infra": head.no_infra,
-            "expiry_hour": head.expiry_hour, "bytes": hex(head.encode()),
-            "now_ms": NOW.0, "expires_ms": head.expires_at(NOW).0, "keep_until_ms": head.keep_until(NOW).0,
-        })
-    });
-    let mut whole = [&[0x29, 0x61, 0x12, 0x34][..], &[5; 12], &[0x81, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0x02, 1, 7]].concat();
-    whole.extend_from_slice(&[0xee; 20]);
-    let parsed = Envelope::parse(&whole).unwrap();
-    let paddings = [(PadClass::Constrained, 0, 0), (PadClass::Constrained, 20, 33), (PadClass::Rich, 100, 96), (PadClass::Rich, 500, 96)].map(
-        |(class, len, overhead)| {
-            let plain = vec![0x61; len];
-            let padded = pad(class, &plain, overhead).unwrap();
-            let class = if class == PadClass::Rich { "rich" } else { "constrained" };
-            json!({ "class": class, "plain": hex(plain), "overhead": overhead, "padded": hex(padded) })
+    let heads = [(Class::Control, 1, 0), (Class::Text, 30 * 24, 1), (Class::Live, 2, 0), (Class::Bulk, 10_000, 0)].map(
+        |(class, hours, flags)| {
+            let mut head = EnvelopeHead::new(class, hours * 3_600_000, NOW, &mut drawn(1));
+            (head.urgent, head.no_infra) = (flags == 1, flags == 1);
+            json!({
+                "class": class as u8, "ttl_code": head.ttl as u8, "urgent": head.urgent, "no_infra": head.no_infra,
+                "expiry_hour": head.expiry_hour, "bytes": hex(head.encode()),
+                "now_ms": NOW.0, "expires_ms": head.expires_at(NOW).0, "keep_until_ms": head.keep_until(NOW).0,
+            })
         },
     );
+    let mut whole =
+        [&[0x29, 0x61, 0x12, 0x34][..], &[5; 12], &[0x81, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0x02, 1, 7]].concat();
+    whole.extend_from_slice(&[0xee; 20]);
+    let parsed = Envelope::parse(&whole).unwrap();
+    let paddings = [
+        (PadClass::Constrained, 0, 0),
+        (PadClass::Constrained, 20, 33),
+        (PadClass::Rich, 100, 96),
+        (PadClass::Rich, 500, 96),
+    ]
+    .map(|(class, len, overhead)| {
+        let plain = vec![0x61; len];
+        let padded = pad(class, &plain, overhead).unwrap();
+        let class = if class == PadClass::Rich { "rich" } else { "constrained" };
+        json!({ "class": class, "plain": hex(plain), "overhead": overhead, "padded": hex(padded) })
+    });
     let frames = [
         Frame::Hello(proto::Hello { v: 1, nonce: vec![1; 16], tokens8: vec![2; 16], roles: 1 }),
         Frame::Envelopes(vec![vec![1; 40], vec![2; 200]]),
@@ -437,10 +446,23 @@ fn mailbox_authenticators_give_the_known_answers() {
     let binding = LinkBinding { relay_vk: *owner.verifying_key().as_bytes(), challenge: [2; 32] };
     let (rid, sid) = (QueueRid([3; 16]), QueueSid([4; 16]));
     let create = proto::QCreate {
-        rid: rid.0.to_vec(), sid: sid.0.to_vec(), owner_vk: binding.relay_vk.to_vec(), send_key: vec![5; 16],
-        ttl_days: 30, max_env: 100, max_kib: 200, sig: Vec::new(),
+        rid: rid.0.to_vec(),
+        sid: sid.0.to_vec(),
+        owner_vk: binding.relay_vk.to_vec(),
+        send_key: vec![5; 16],
+        ttl_days: 30,
+        max_env: 100,
+        max_kib: 200,
+        sig: Vec::new(),
     };
-    let limits = proto::Limits { retention_days: 30, max_env: 100, max_kib: 200, relay_vk: binding.relay_vk.to_vec(), challenge: vec![2; 32], sig: Vec::new() };
+    let limits = proto::Limits {
+        retention_days: 30,
+        max_env: 100,
+        max_kib: 200,
+        relay_vk: binding.relay_vk.to_vec(),
+        challenge: vec![2; 32],
+        sig: Vec::new(),
+    };
     let vectors = json!({
         "seed": hex([7; 32]), "challenge": hex([2; 32]), "rid": hex(rid.0), "sid": hex(sid.0), "send_key": hex([5; 16]),
         "ttl_days": 30, "max_env": 100, "max_kib": 200, "cids": [hex([1; 16]), hex([2; 16])], "tags": [hex([6; 12])], "seqs": [1, 300],

@@ -89,8 +89,7 @@ pub(super) fn route(route: Route) -> types::LinkRoute {
 /// How a message travelled.
 pub(super) fn path(path: Path) -> types::MessagePath {
     match path {
-        Path::Direct(Route::Direct) => types::MessagePath::Direct,
-        Path::Direct(Route::Local) => types::MessagePath::Lan,
+        Path::Direct(Route::Direct | Route::Local) => types::MessagePath::Direct,
         Path::Direct(Route::Circuit) => types::MessagePath::Circuit,
         Path::Relay => types::MessagePath::Relay,
         Path::Local => types::MessagePath::Local,
@@ -110,10 +109,9 @@ pub(super) fn state(state: DeliveryState, outgoing: bool) -> StateParts {
     let plain = |state| StateParts { state, held: None, failed: None };
     match state {
         DeliveryState::Queued => plain(types::ItemState::Queued),
-        DeliveryState::Held { relays, until } => StateParts {
-            held: Some(types::HeldBy { relays, until_at: until.0 }),
-            ..plain(types::ItemState::Held)
-        },
+        DeliveryState::Held { relays, until } => {
+            StateParts { held: Some(types::HeldBy { relays, until_at: until.0 }), ..plain(types::ItemState::Held) }
+        }
         DeliveryState::Delivered { .. } => plain(types::ItemState::Delivered),
         DeliveryState::Read { .. } => plain(types::ItemState::Read),
         DeliveryState::Failed(reason) => {
@@ -219,7 +217,9 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -
             from: shown.chat.clone(),
             ..shown
         },
-        EventKind::MessageSent { body } | EventKind::MessageEdited { body } => types::Event { body: Some(body), ..shown },
+        EventKind::MessageSent { body } | EventKind::MessageEdited { body } => {
+            types::Event { body: Some(body), ..shown }
+        }
         EventKind::MessageState { state: reached, path: way } => {
             let parts = state(reached, true);
             types::Event {

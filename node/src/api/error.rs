@@ -120,10 +120,7 @@ pub struct ApiError {
 impl ApiError {
     /// An error of `kind` that says `what` happened.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            data: ErrorData { kind, why: None, hint: None, field: None, retry_after_ms: None },
-        }
+        Self { what: what.into(), data: ErrorData { kind, why: None, hint: None, field: None, retry_after_ms: None } }
     }
 
     /// A parameter that is out of its bounds.
@@ -173,9 +170,7 @@ impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let what = error.to_string();
         match error {
-            RequestError::NoAccount => {
-                Self::new(ErrorKind::Locked, what).hint("make one: `silbo up --name NAME`")
-            }
+            RequestError::NoAccount => Self::new(ErrorKind::Locked, what).hint("make one: `silbo up --name NAME`"),
             RequestError::AccountExists => Self::new(ErrorKind::InvalidParams, what)
                 .hint("one node has one account; another home folder holds another node"),
             RequestError::NotFound(noun) => Self::new(ErrorKind::NotFound, what).hint(match noun {
@@ -200,7 +195,9 @@ impl From<RequestError> for ApiError {
             RequestError::BadInvite(_) => {
                 Self::new(ErrorKind::InvalidParams, what).field("link").hint("ask for a new invitation")
             }
-            RequestError::Timeout => Self::new(ErrorKind::Timeout, what).hint("messages are delivered later by themselves"),
+            RequestError::Timeout => {
+                Self::new(ErrorKind::Timeout, what).hint("messages are delivered later by themselves")
+            }
             RequestError::Offline => Self::new(ErrorKind::Offline, what)
                 .hint("messages wait and are delivered later; `silbo net check` shows the network"),
         }
@@ -216,6 +213,9 @@ impl From<CoreError> for ApiError {
                 .hint("try again")
                 .retry_after_ms(BUSY_RETRY_MS),
             CoreError::Stopped => Self::new(ErrorKind::NoDaemon, "the node is stopping").hint("start it: `silbo up`"),
+            CoreError::DiskFull => Self::new(ErrorKind::Limit, "the disk is full")
+                .why("nothing was changed, and nothing that was confirmed is lost")
+                .hint("free some space on the disk, then try again"),
             CoreError::Storage(why) => Self::new(ErrorKind::Internal, "the database cannot be used")
                 .why(why)
                 .hint("check the free space and the permissions, then `silbo doctor`"),

@@ -36,7 +36,11 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Reads the parameters; conversations may be named like everywhere.
-    pub(super) async fn read(api: &Api, kinds: Option<Vec<String>>, chats: Option<Vec<String>>) -> Result<Self, ApiError> {
+    pub(super) async fn read(
+        api: &Api,
+        kinds: Option<Vec<String>>,
+        chats: Option<Vec<String>>,
+    ) -> Result<Self, ApiError> {
         let sizes = [("kinds", kinds.as_ref().map_or(0, Vec::len)), ("chats", chats.as_ref().map_or(0, Vec::len))];
         for (field, size) in sizes {
             if size > FILTER_ITEMS_MAX {
@@ -70,7 +74,12 @@ pub(super) fn check_consumer(name: &str) -> Result<(), ApiError> {
 }
 
 /// Where to start: `since`, else the consumer's cursor, else `otherwise`.
-pub(super) async fn start(api: &Api, since: Option<u64>, consumer: Option<String>, otherwise: u64) -> Result<u64, ApiError> {
+pub(super) async fn start(
+    api: &Api,
+    since: Option<u64>,
+    consumer: Option<String>,
+    otherwise: u64,
+) -> Result<u64, ApiError> {
     if let Some(consumer) = &consumer {
         check_consumer(consumer)?;
     }
@@ -202,9 +211,15 @@ pub(super) fn now_ms() -> u64 {
 }
 
 /// Registers `events.subscribe` and `events.unsubscribe`.
-pub(super) fn register_subscription(module: &mut RpcModule<Api>, method: &Method<Api>) -> Result<(), RegisterMethodError> {
+pub(super) fn register_subscription(
+    module: &mut RpcModule<Api>,
+    method: &Method<Api>,
+) -> Result<(), RegisterMethodError> {
     let (name, scope) = (method.name, method.scope);
-    let subscribe = move |params: Params<'static>, pending: PendingSubscriptionSink, api: Arc<Api>, extensions: Extensions| async move {
+    let subscribe = move |params: Params<'static>,
+                          pending: PendingSubscriptionSink,
+                          api: Arc<Api>,
+                          extensions: Extensions| async move {
         let opened = async {
             let params = open::<EventsSubscribe>(&extensions, name, scope, &params)?;
             Feed::open(api.clone(), params).await.map_err(ErrorObjectOwned::from)

@@ -148,7 +148,12 @@ pub struct Guard {
 
 impl Guard {
     /// Rules for a server that listens on `listening` (none for the Unix socket alone).
-    pub fn new(listening: Option<SocketAddr>, logins: Arc<Logins>, body_timeout: Duration, login_delay: Duration) -> Self {
+    pub fn new(
+        listening: Option<SocketAddr>,
+        logins: Arc<Logins>,
+        body_timeout: Duration,
+        login_delay: Duration,
+    ) -> Self {
         let names = |address: SocketAddr| {
             let named = HostPort { host: "localhost".to_owned(), port: address.port() };
             HostPort::parse(&address.to_string()).into_iter().chain([named])
@@ -243,7 +248,8 @@ impl Guard {
 
     async fn with_whole_body(&self, request: Request) -> Result<Request, Refusal> {
         let (parts, body) = request.into_parts();
-        let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let announced =
+            parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(Refusal::TooLarge);
         }
@@ -349,20 +355,26 @@ mod tests {
         assert!(ours.is_some());
         assert_eq!(HostPort::parse("LOCALHOST:1"), HostPort::parse("localhost:1"));
         assert_eq!(HostPort::parse("[0:0:0:0:0:0:0:1]:5"), HostPort::parse("[::1]:5"));
-        for other in ["127.0.0.1", "127.0.0.1:74740", "127.0.0.1.evil:7474", "127.0.0.1:7474.evil", "user@127.0.0.1:7474"] {
+        for other in
+            ["127.0.0.1", "127.0.0.1:74740", "127.0.0.1.evil:7474", "127.0.0.1:7474.evil", "user@127.0.0.1:7474"]
+        {
             assert_ne!(HostPort::parse(other), ours, "{other}");
         }
-        for broken in ["", ":80", "a b:80", "host:", "host:+80", "[::1", "[zz]:80", "[::1]80", "host/:80", "host:99999"] {
+        for broken in ["", ":80", "a b:80", "host:", "host:+80", "[::1", "[zz]:80", "[::1]80", "host/:80", "host:99999"]
+        {
             assert_eq!(HostPort::parse(broken), None, "{broken}");
         }
     }
 
     #[test]
     fn only_json_is_json() {
-        let headers = |value: &'static str| HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
+        let headers =
+            |value: &'static str| HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
         assert!(is_json(&headers("application/json")).is_ok());
         assert!(is_json(&headers("application/json; charset=utf-8")).is_ok());
-        for other in ["text/plain", "application/json, text/plain", "multipart/form-data", "application/json; charset=utf-7", ""] {
+        for other in
+            ["text/plain", "application/json, text/plain", "multipart/form-data", "application/json; charset=utf-7", ""]
+        {
             assert_eq!(is_json(&headers(other)), Err(Refusal::NotJson), "{other}");
         }
         assert_eq!(is_json(&HeaderMap::new()), Err(Refusal::NotJson));
@@ -370,7 +382,8 @@ mod tests {
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {
-        let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static("silbo-1=a; xsilbo-2=b; silbo-2=c"))]);
+        let headers =
+            HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static("silbo-1=a; xsilbo-2=b; silbo-2=c"))]);
         assert_eq!(cookie(&headers, "silbo-2"), Some("c"));
         assert_eq!(cookie(&headers, "silbo"), None);
     }

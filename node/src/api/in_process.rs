@@ -88,7 +88,8 @@ impl InProcess {
             return None;
         }
         let id = call.get("id").cloned().unwrap_or(Value::Null);
-        let (answer, notifications) = match self.methods.raw_json_request(&call.to_string(), WAITING_MESSAGES_MAX).await {
+        let (answer, notifications) = match self.methods.raw_json_request(&call.to_string(), WAITING_MESSAGES_MAX).await
+        {
             Ok(pair) => pair,
             Err(_) => return error_document(&id, -32_600, "this is not a JSON-RPC request"),
         };

@@ -63,7 +63,8 @@ impl Logins {
     /// Lets in the holder of `main_token` and of the tokens `scoped` knows.
     pub fn new(main_token: &str, scoped: Arc<dyn ScopedTokens>) -> Self {
         let main = hash(main_token);
-        let instance: String = hash(&base64url::encode(&main)).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let instance: String =
+            hash(&base64url::encode(&main)).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         Self {
             main,
             cookie: format!("silbo-{instance}"),

@@ -41,15 +41,22 @@ pub(super) async fn name(api: &Api, chat: ChatId) -> Option<String> {
     }
 }
 
-/// An exact id wins, then an exact name, then a prefix.
+/// An exact id wins, then an exact name, then a name in another case, then a prefix of an id.
 fn pick(contacts: &[ContactView], me: &MeView, text: &str, field: &str) -> Result<ChatId, ApiError> {
     let wanted = text.to_ascii_lowercase();
-    if let Some(exact) = contacts.iter().find(|contact| contact.chat.full() == wanted || contact.account.full() == wanted) {
+    if let Some(exact) =
+        contacts.iter().find(|contact| contact.chat.full() == wanted || contact.account.full() == wanted)
+    {
         return Ok(exact.chat);
     }
     let named: Vec<&ContactView> = contacts.iter().filter(|contact| contact.name == text).collect();
     if !named.is_empty() {
         return one(&named, text, field);
+    }
+    let folded = text.to_lowercase();
+    let alike: Vec<&ContactView> = contacts.iter().filter(|contact| contact.name.to_lowercase() == folded).collect();
+    if !alike.is_empty() {
+        return one(&alike, text, field);
     }
     if wanted.len() >= PREFIX_MIN && wanted.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         let fits = |contact: &&ContactView| {
@@ -64,7 +71,8 @@ fn pick(contacts: &[ContactView], me: &MeView, text: &str, field: &str) -> Resul
         }
     }
     let mut error = ApiError::new(ErrorKind::NotFound, format!("no contact is called {text:?}")).field(field);
-    let close: Vec<&str> = contacts.iter().map(|contact| contact.name.as_str()).filter(|name| near(name, text)).collect();
+    let close: Vec<&str> =
+        contacts.iter().map(|contact| contact.name.as_str()).filter(|name| near(name, text)).collect();
     error = match close.first() {
         Some(name) => error.hint(format!("did you mean {name:?}?")),
         None => error.hint("`silbo contact list` shows the contacts"),
@@ -134,6 +142,7 @@ mod tests {
             devices: 1,
             read_receipts: true,
             typing: true,
+            retention_s: 0,
         }
     }
 
@@ -142,7 +151,7 @@ mod tests {
         let contacts = [contact("Ben", 1), contact("Cleo", 2)];
         let ben = contacts[0].chat;
         let full = ben.full();
-        for text in [full.as_str(), &full[..8], &full.to_uppercase(), &contacts[0].account.full(), "Ben"] {
+        for text in [full.as_str(), &full[..8], &full.to_uppercase(), &contacts[0].account.full(), "Ben", "ben"] {
             assert_eq!(pick(&contacts, &me(), text, "chat").ok(), Some(ben), "{text}");
         }
     }
@@ -166,7 +175,15 @@ mod tests {
             assert_eq!(error.data.kind, ErrorKind::NotFound, "{text}");
             assert_eq!(error.data.field.as_deref(), Some("chat"));
         }
-        let error = pick(&contacts, &me(), "ben", "chat").expect_err("names keep their case");
+        let error = pick(&contacts, &me(), "be", "chat").expect_err("half a name");
         assert!(error.data.hint.is_some_and(|hint| hint.contains("Ben")));
+    }
+
+    #[test]
+    fn the_case_of_a_name_counts_only_where_two_differ_by_it() {
+        let contacts = [contact("Ben", 1), contact("ben", 2)];
+        assert_eq!(pick(&contacts, &me(), "ben", "chat").ok(), Some(contacts[1].chat));
+        let error = pick(&contacts, &me(), "BEN", "chat").expect_err("either could be meant");
+        assert_eq!(error.data.kind, ErrorKind::Ambiguous);
     }
 }

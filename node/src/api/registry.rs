@@ -104,7 +104,8 @@ fn read_params<P: DeserializeOwned>(text: Option<&str>) -> Result<P, ApiError> {
     serde_json::from_str(text).map_err(|error| {
         let what = error.to_string();
         let what = what.split(" at line ").next().unwrap_or(&what).to_owned();
-        let field = what.split('`').nth(1).filter(|_| what.starts_with("missing field") || what.starts_with("unknown field"));
+        let field =
+            what.split('`').nth(1).filter(|_| what.starts_with("missing field") || what.starts_with("unknown field"));
         let field = field.map(str::to_owned);
         let error = ApiError::new(ErrorKind::InvalidParams, what).hint("`silbo schema` lists the parameters");
         match field {
@@ -118,7 +119,10 @@ fn read_params<P: DeserializeOwned>(text: Option<&str>) -> Result<P, ApiError> {
 ///
 /// # Errors
 /// When the method is not in the table.
-pub fn name_parameters_of_unsubscription(methods: &mut RpcModule<impl Send + Sync + 'static>, name: &'static str) -> Result<(), RegisterMethodError> {
+pub fn name_parameters_of_unsubscription(
+    methods: &mut RpcModule<impl Send + Sync + 'static>,
+    name: &'static str,
+) -> Result<(), RegisterMethodError> {
     let Some(MethodCallback::Unsubscription(listed)) = methods.remove_method(name) else {
         return Err(RegisterMethodError::MethodNotFound(name.to_owned()));
     };
@@ -166,10 +170,7 @@ pub fn describe<C: 'static>(methods: impl Iterator<Item = &'static Method<C>>) -
     let mut schemas = Map::new();
     schemas.extend(incoming.take_definitions(true));
     schemas.extend(outgoing.take_definitions(true));
-    let errors: Vec<Value> = ErrorKind::ALL
-        .iter()
-        .map(|kind| json!({ "code": kind.code(), "kind": kind }))
-        .collect();
+    let errors: Vec<Value> = ErrorKind::ALL.iter().map(|kind| json!({ "code": kind.code(), "kind": kind })).collect();
     json!({
         "openrpc": "1.3.2",
         "info": { "title": "Silbo node", "version": super::API_VERSION.to_string() },
@@ -183,9 +184,7 @@ pub fn describe<C: 'static>(methods: impl Iterator<Item = &'static Method<C>>) -
 fn descriptors(params: &Value) -> Vec<Value> {
     let required: Vec<&str> = params["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let Some(properties) = params["properties"].as_object() else { return Vec::new() };
-    let describe = |(name, schema): (&String, &Value)| {
-        json!({ "name": name, "required": required.contains(&name.as_str()), "schema": schema })
-    };
+    let describe = |(name, schema): (&String, &Value)| json!({ "name": name, "required": required.contains(&name.as_str()), "schema": schema });
     properties.iter().map(describe).collect()
 }
 

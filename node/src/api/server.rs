@@ -53,7 +53,9 @@ pub struct Listen {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Listening beyond this machine would hand the node to the network.
-    #[error("the API does not listen on {0}: only on 127.0.0.1 or [::1], because whoever reaches it can read everything")]
+    #[error(
+        "the API does not listen on {0}: only on 127.0.0.1 or [::1], because whoever reaches it can read everything"
+    )]
     NotLoopback(SocketAddr),
     /// Another node listens on the socket.
     #[error("another node listens on {0}")]
@@ -154,7 +156,8 @@ pub async fn serve(
     };
     let rpc = Rpc { methods, stop: stop_handle, tasks: tasks.clone() };
     let router = router(rpc, more, guard);
-    let shared = Acceptor { router, limits, tasks: tasks.clone(), stop: server.stop.clone(), kill: server.kill.clone() };
+    let shared =
+        Acceptor { router, limits, tasks: tasks.clone(), stop: server.stop.clone(), kill: server.kill.clone() };
     if let Some((listener, _)) = tcp {
         let places = shared.places();
         tasks.spawn(shared.clone().accept_tcp(listener, places));
@@ -373,7 +376,10 @@ struct LogIn {
     ticket: String,
 }
 
-async fn log_in(State(guard): State<Arc<Guard>>, body: Result<Json<LogIn>, axum::extract::rejection::JsonRejection>) -> Response {
+async fn log_in(
+    State(guard): State<Arc<Guard>>,
+    body: Result<Json<LogIn>, axum::extract::rejection::JsonRejection>,
+) -> Response {
     let ticket = match body {
         Ok(Json(LogIn { ticket })) => ticket,
         Err(_) => return StatusCode::BAD_REQUEST.into_response(),

@@ -257,10 +257,30 @@ pub enum Command {
     Version,
     /// Run the node in the foreground, for supervisors
     Daemon(DaemonArguments),
+    /// Measure this program on this machine
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Explain a command or a concept
     Help {
         /// A command, or: relays, safety-numbers, retention, exit-codes
         topic: Vec<String>,
+    },
+}
+
+/// `bench`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Two nodes and a relay beside a bare QUIC echo: speed, bytes, memory, start
+    Pair {
+        /// Round-trip time of the slow link
+        #[arg(long, default_value = "20ms", value_parser = parse_duration)]
+        rtt: Duration,
+        /// How long each speed is measured
+        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=600))]
+        seconds: u32,
+        /// How long the idle node is watched
+        #[arg(long, default_value = "60s", value_parser = parse_duration)]
+        idle: Duration,
     },
 }
 

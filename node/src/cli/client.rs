@@ -70,15 +70,7 @@ impl Client {
     ) -> Result<Value, Failure> {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let answer = self.exchange_within(request.to_string(), limit).await?;
-        let answer: Value = serde_json::from_slice(&answer)
-            .map_err(|error| unreadable(method, &error.to_string()))?;
-        if let Some(error) = answer.get("error") {
-            return Err(Failure::of_rpc_error(error));
-        }
-        answer
-            .get("result")
-            .cloned()
-            .ok_or_else(|| unreadable(method, "it has neither result nor error"))
+        result_of(method, &answer)
     }
 
     /// Sends one JSON-RPC document and returns the answer as it came; empty for notifications.
@@ -93,13 +85,7 @@ impl Client {
     async fn exchange_within(&self, document: String, limit: Duration) -> Result<Bytes, Failure> {
         let exchange = async {
             let mut connection = Connection::open(&self.sockets).await?;
-            let request = Request::post("/rpc")
-                .header("host", "localhost")
-                .header("content-type", "application/json")
-                .body(Full::new(Bytes::from(document)))
-                .map_err(|error| broken(&error.to_string()))?;
-            let response = connection.ask(request).await?;
-            read_all(response).await
+            connection.exchange(document).await
         };
         tokio::time::timeout(limit, exchange)
             .await
@@ -115,11 +101,31 @@ impl Client {
     /// # Errors
     /// Class 3 where no node answers.
     pub async fn events(&self, since: Option<u64>) -> Result<EventStream, Failure> {
-        let mut connection = Connection::open(&self.sockets).await?;
         let target = since.map_or_else(
             || "/events".to_owned(),
             |seq| format!("/events?since={seq}"),
         );
+        self.stream(target).await
+    }
+
+    /// Events of these kinds from this moment on.
+    ///
+    /// # Errors
+    /// Class 3 where no node answers.
+    pub async fn events_of(&self, kinds: &[&str]) -> Result<EventStream, Failure> {
+        self.stream(format!("/events?kinds={}", kinds.join(","))).await
+    }
+
+    /// A connection for many calls, one after the other.
+    ///
+    /// # Errors
+    /// Class 3 where no node answers.
+    pub async fn keep(&self) -> Result<KeptConnection, Failure> {
+        Connection::open(&self.sockets).await.map(KeptConnection)
+    }
+
+    async fn stream(&self, target: String) -> Result<EventStream, Failure> {
+        let mut connection = Connection::open(&self.sockets).await?;
         let request = Request::get(target)
             .header("host", "localhost")
             .header("accept", "text/event-stream")
@@ -134,6 +140,21 @@ impl Client {
             lines: EventLines::default(),
             _connection: connection,
         })
+    }
+}
+
+/// A connection that stays: many calls, one after the other.
+pub struct KeptConnection(Connection);
+
+impl KeptConnection {
+    /// Calls a method and returns its result.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, Failure> {
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let answer = self.0.exchange(request.to_string()).await?;
+        result_of(method, &answer)
     }
 }
 
@@ -170,6 +191,16 @@ impl Connection {
         Ok(Connection { sender, task })
     }
 
+    async fn exchange(&mut self, document: String) -> Result<Bytes, Failure> {
+        let request = Request::post("/rpc")
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(document)))
+            .map_err(|error| broken(&error.to_string()))?;
+        let response = self.ask(request).await?;
+        read_all(response).await
+    }
+
     async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         self.sender
             .send_request(request)
@@ -182,6 +213,18 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn result_of(method: &str, answer: &[u8]) -> Result<Value, Failure> {
+    let mut answer: Value =
+        serde_json::from_slice(answer).map_err(|error| unreadable(method, &error.to_string()))?;
+    if let Some(error) = answer.get("error") {
+        return Err(Failure::of_rpc_error(error));
+    }
+    answer
+        .get_mut("result")
+        .map(Value::take)
+        .ok_or_else(|| unreadable(method, "it has neither result nor error"))
 }
 
 async fn read_all(response: Response<Incoming>) -> Result<Bytes, Failure> {

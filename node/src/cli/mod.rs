@@ -34,9 +34,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde_json::Value;
 
+use crate::bench::{self, PairOptions};
 use crate::paths::{PathChoices, Paths};
 use crate::settings::NodeSettings;
-use arguments::{Arguments, Color, Command, Global, RelayCommand};
+use arguments::{Arguments, BenchCommand, Color, Command, Global, RelayCommand};
 use client::Client;
 use failure::{Class, Failure};
 use screen::{Form, Screen};
@@ -139,6 +140,13 @@ fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Schema => session.screen.document(&(session.program.schema)()),
         Command::Paths => local::paths(session),
         Command::Help { topic } => topics::help(session, &topic),
+        Command::Bench(BenchCommand::Pair { rtt, seconds, idle }) => {
+            let options = PairOptions { rtt, length: std::time::Duration::from_secs(seconds.into()), idle };
+            match bench::pair(&options)? {
+                Some(figures) => session.screen.result(&figures.document(), |_, _| figures.text()),
+                None => Ok(()),
+            }
+        }
         other => {
             if wants_start(session, &other) {
                 up::start_quietly(session)?;
@@ -207,6 +215,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         | Command::Manual { .. }
         | Command::Schema
         | Command::Paths
+        | Command::Bench(_)
         | Command::Help { .. } => Ok(()),
     }
 }

@@ -147,8 +147,7 @@ impl Path {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Direct(Route::Circuit) => "circuit",
-            Self::Direct(Route::Direct) => "direct",
-            Self::Direct(Route::Local) => "lan",
+            Self::Direct(Route::Direct | Route::Local) => "direct",
             Self::Relay => "relay",
             Self::Local => "local",
         }

@@ -135,6 +135,7 @@ impl Engine {
             devices: u32::try_from(own.account.log().live_devices().len()).unwrap_or(u32::MAX),
             read_receipts: own.record.read_receipts,
             typing: own.record.typing,
+            retention_s: self.chats.get(&own.chat()).map_or(0, |chat| chat.retention_s),
         })
     }
 

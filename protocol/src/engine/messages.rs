@@ -262,6 +262,10 @@ impl Engine {
             let op = self.own_op(chat, SlotOpKind::Delete, turn);
             for id in &ids {
                 self.delete_here(chat, *id, &op, turn)?;
+                if for_both {
+                    // It may have arrived all the same: the order to delete is sent in any case.
+                    self.recall(chat, *id, turn);
+                }
             }
             if for_both {
                 let wire = proto::Delete { ids: ids.iter().map(|id| id.0.to_vec()).collect(), scope: 2 };

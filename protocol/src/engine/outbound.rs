@@ -14,7 +14,7 @@ use crate::conversation::path_code;
 use crate::crypto::hash::cid;
 use crate::delivery::outbox::{Deposit, Flight, deposit_pause_ms, entry_key, retry_pause_ms};
 use crate::ids::{ChatId, Cid, LinkId, MessageId, PeerKey, Preimage, QueueSid};
-use crate::limits::{DIRECT_PATIENCE_MS, ENVELOPES_IN_FLIGHT_MAX, ENVELOPES_PER_FRAME_MAX, MAILBOX_REPLICAS, OUTBOX_MAX};
+use crate::limits::{DIRECT_PATIENCE_MS, ENVELOPES_IN_FLIGHT_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_BYTES_UNPROVEN_MAX, MAILBOX_REPLICAS, OUTBOX_MAX};
 use crate::session::SealError;
 use crate::step::{ContactState, DeliveryState, EventKind, FailReason, Path, RequestError};
 use crate::store::{StoreError, Table};
@@ -200,6 +200,9 @@ impl Engine {
     fn feed_link(&mut self, chat: ChatId, link: LinkId, turn: &mut Turn) -> Result<(), StoreError> {
         let mut batch: Vec<Vec<u8>> = Vec::new();
         let mut bytes = 0;
+        let proven = self.links.get(&link).is_some_and(|l| l.chat.is_some());
+        // Whoever does not know us yet takes short frames only.
+        let frame_bytes = if proven { FRAME_BATCH_BYTES } else { FRAME_BYTES_UNPROVEN_MAX / 2 };
         loop {
             let Some(lane) = self.outbox.lane(&chat) else { break };
             if lane.in_flight() >= ENVELOPES_IN_FLIGHT_MAX {
@@ -210,7 +213,7 @@ impl Engine {
                 self.outbox.remove(&chat, seq);
                 continue;
             };
-            if !batch.is_empty() && (bytes + record.envelope.len() > FRAME_BATCH_BYTES || batch.len() == ENVELOPES_PER_FRAME_MAX) {
+            if !batch.is_empty() && (bytes + record.envelope.len() > frame_bytes || batch.len() == ENVELOPES_PER_FRAME_MAX) {
                 turn.frame(link, &Frame::Envelopes(std::mem::take(&mut batch)));
                 bytes = 0;
             }
@@ -299,10 +302,17 @@ impl Engine {
             if self.refuses(&peer, &sid, turn.now.moment) {
                 continue;
             }
+            let narrow = self.narrow(&peer, &sid);
+            if narrow.is_some() && self.depositing(&chat, &peer) {
+                continue;
+            }
             let mut batch: Vec<(u64, Cid)> = Vec::new();
             let mut envelopes: Vec<Vec<u8>> = Vec::new();
             let mut bytes = 0;
             for seq in seqs {
+                if narrow.is_some_and(|width| envelopes.len() >= width) {
+                    break;
+                }
                 let Some(flight) = self.outbox.flight(&chat, *seq) else { continue };
                 let held = flight.deposited.iter().any(|d| d.relay == peer);
                 let under_way = flight.depositing.len() + flight.deposited.len();
@@ -327,6 +337,11 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// True while a deposit of this conversation waits for the answer of this relay.
+    fn depositing(&self, chat: &ChatId, peer: &PeerKey) -> bool {
+        self.outbox.lane(chat).is_some_and(|lane| lane.flights.values().any(|f| f.depositing.contains(peer)))
     }
 
     /// A relay signed for copies.
@@ -397,6 +412,19 @@ impl Engine {
                 self.ask(&deposit.relay, super::relays::Asked::Other, proto::mbox_req::Op::Ack(ack), turn);
             }
         }
+    }
+
+    /// Takes back a message that has not arrived: its copies at relays go as well. True if it was still waiting.
+    pub(super) fn recall(&mut self, chat: ChatId, id: MessageId, turn: &mut Turn) -> bool {
+        let Some(lane) = self.outbox.lane(&chat) else { return false };
+        let waiting: Vec<u64> = lane.flights.iter().filter(|(_, f)| f.message == Some(id)).map(|(seq, _)| *seq).collect();
+        for seq in &waiting {
+            let Some(flight) = self.drop_flight(&chat, *seq, turn) else { continue };
+            if let Some(preimage) = flight.preimage {
+                self.purge_copies(&flight, &preimage, turn);
+            }
+        }
+        !waiting.is_empty()
     }
 
     fn fail_expired(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ use crate::crypto::hash::{hash, trunc};
 use crate::ids::{ChatId, Cid, InviteId, LinkId, PeerAddress, PeerKey, Preimage, QueueRid, QueueSid, Tag};
 use crate::input::RequestId;
 use crate::limits::{
-    CONTROL_TTL_MS, FETCH_ANSWER_BYTES_MAX, FETCH_QUEUES_MAX, GRANTS_PER_CONTACT_MAX, MAILBOX_REPLICAS, QUEUE_ENVELOPES_MAX,
+    CONTROL_TTL_MS, ENVELOPES_PER_FRAME_MAX, FETCH_ANSWER_BYTES_MAX, FETCH_QUEUES_MAX, GRANTS_PER_CONTACT_MAX, MAILBOX_REPLICAS, QUEUE_ENVELOPES_MAX,
     QUEUE_KIB_MAX, RECEIPTS_PER_FRAME_MAX, RELAY_DIAL_MAX_MS, RELAY_REQUESTS_IN_FLIGHT_MAX, RELAYS_MAX, RETENTION_DAYS_DEFAULT,
 };
 use crate::mailbox::auth::{self, LinkBinding};
@@ -50,6 +50,8 @@ pub(super) struct Relay {
     cursors: BTreeMap<QueueRid, u64>,
     /// Queues of others that refused mail, and until when they are left alone.
     refused: BTreeMap<QueueSid, Moment>,
+    /// Queues of others that were full, and how many envelopes at a time they are offered since.
+    narrow: BTreeMap<QueueSid, usize>,
     /// A fetch is under way; another one is wanted after it.
     fetching: bool,
     fetch_again: bool,
@@ -89,6 +91,7 @@ impl Relay {
             asked: BTreeMap::new(),
             cursors: BTreeMap::new(),
             refused: BTreeMap::new(),
+            narrow: BTreeMap::new(),
             fetching: false,
             fetch_again: false,
             recreated: false,
@@ -240,6 +243,7 @@ impl Engine {
         relay.asked.clear();
         relay.cursors.clear();
         relay.refused.clear();
+        relay.narrow.clear();
         relay.fetching = false;
         relay.fetch_again = false;
         relay.recreated = false;
@@ -332,6 +336,26 @@ impl Engine {
     /// True while this queue of a contact should be left alone.
     pub(super) fn refuses(&self, peer: &PeerKey, sid: &QueueSid, now: Moment) -> bool {
         self.relays.get(peer).and_then(|r| r.refused.get(sid)).is_some_and(|until| *until > now)
+    }
+
+    /// How many envelopes this queue of a contact is offered at a time, once it has been full.
+    pub(super) fn narrow(&self, peer: &PeerKey, sid: &QueueSid) -> Option<usize> {
+        self.relays.get(peer)?.narrow.get(sid).copied()
+    }
+
+    /// A full queue takes nothing of a deposit that does not fit whole: smaller ones are tried, down to one
+    /// envelope, before it is left alone for a while.
+    fn queue_full(&mut self, peer: &PeerKey, chat: ChatId, sid: QueueSid, offered: usize, turn: &mut Turn) {
+        let Some(relay) = self.relays.get_mut(peer) else { return };
+        if offered > 1 {
+            relay.narrow.insert(sid, offered / 2);
+            self.timers.set_earlier(Timer::Retry(chat), turn.now.moment.after_ms(1));
+            return;
+        }
+        relay.narrow.insert(sid, 1);
+        relay.refused.insert(sid, turn.now.moment.after_ms(REFUSED_PAUSE_MS));
+        turn.event(Some(chat), None, EventKind::RelayQuota { peer: peer.clone() });
+        self.timers.set_earlier(Timer::Retry(chat), turn.now.moment.after_ms(REFUSED_PAUSE_MS));
     }
 
     // ---- queues of our own
@@ -648,13 +672,17 @@ impl Engine {
                 let named: BTreeSet<&[u8]> = held.cids.iter().map(Vec::as_slice).collect();
                 let kept: Vec<(u64, Cid)> = items.into_iter().filter(|(_, cid)| named.contains(cid.as_bytes())).collect();
                 self.held(peer, chat, sid, &kept, auth::hour_start(held.until_hour), turn)?;
+                if let Some(relay) = self.relays.get_mut(peer)
+                    && let Some(width) = relay.narrow.remove(&sid)
+                {
+                    relay.narrow.insert(sid, (width * 2).min(ENVELOPES_PER_FRAME_MAX));
+                    self.timers.set_earlier(Timer::Retry(chat), turn.now.moment.after_ms(1));
+                }
                 self.timers.set_if_unarmed(Timer::Collect(peer.clone()), turn.now.moment.after_ms(COLLECT_MS));
             }
             (CODE_DONE, None) if !res.p.is_empty() => {}
-            (code, _) => {
-                if code == CODE_FULL {
-                    turn.event(Some(chat), None, EventKind::RelayQuota { peer: peer.clone() });
-                }
+            (CODE_FULL, _) => self.queue_full(peer, chat, sid, seqs.len(), turn),
+            _ => {
                 if let Some(relay) = self.relays.get_mut(peer) {
                     relay.refused.insert(sid, turn.now.moment.after_ms(REFUSED_PAUSE_MS));
                 }

@@ -11,7 +11,7 @@ use crate::identity::device_log::device_id;
 use crate::crypto::ed25519::{SigningKey, VerifyingKey};
 use crate::crypto::kem::{DecapsulationKey, EncapsulationKey};
 use crate::crypto::x25519::{PublicKey, SecretKey};
-use crate::crypto::{KeyKind, sha256, typed};
+use crate::crypto::{KeyKind, typed};
 use crate::ids::{AccountId, DeviceId};
 use crate::time::UnixTime;
 use crate::wire::proto;

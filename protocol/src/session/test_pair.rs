@@ -8,7 +8,6 @@ use super::handshake::{Initiator, Responder, initiate, respond_identity};
 use super::{OpenError, OwnPrekeys, PeerPrekeys, Sealed, Session, SkippedKey, open_skipped};
 use crate::chance::Chance;
 use crate::crypto::ed25519::SigningKey;
-use crate::crypto::hash::trunc;
 use crate::crypto::x25519::SecretKey;
 use crate::crypto::{Secret, sha256};
 use crate::ids::{AccountId, DeviceId, Tag};

@@ -147,8 +147,7 @@ fn build() -> Fixture {
     let (node_store, contact_session, frames, invite) = nodes();
     let (chat, _) = node_store.pairs(Table::Contact).next().expect("the two nodes became contacts");
     let contact_chat = ChatId::read(chat).expect("a chat id");
-    let mut tags: Vec<Tag> =
-        (0..4).map(|n| first_contact::one_time_tag(&invite.keys().first_contact, n).0).collect();
+    let mut tags: Vec<Tag> = (0..4).map(|n| first_contact::one_time_tag(&invite.keys().first_contact, n).0).collect();
     for (_, value) in node_store.pairs(Table::Session) {
         if let Some(session) = value.get(16..).and_then(Session::decode) {
             tags.extend(session.tags().into_iter().take(8).map(|(tag, _)| tag));
@@ -188,7 +187,8 @@ type Sessions = (proto::InitBlock, Session, Vec<u8>, SkippedKey, Vec<u8>);
 fn sessions(alice: &Person, bob: &Person, psk: &Secret<32>, chance: &mut Chance) -> Sessions {
     let cert = bob.account.device_cert_bytes();
     let dik = bob.account.dik().verifying_key();
-    let published = PeerPrekeys::read(bob.account.aid(), cert, &dik, &bob.bundle(), TODAY).expect("a bundle of our own");
+    let published =
+        PeerPrekeys::read(bob.account.aid(), cert, &dik, &bob.bundle(), TODAY).expect("a bundle of our own");
     let me = Initiator { aid: alice.account.aid(), ddh: alice.account.ddh() };
     let (init, mut from, _) = initiate(&me, &published, psk, b"identity", chance).expect("good keys agree");
     let half = respond_identity(&bob.prekeys, &bob.responder(), psk, &init).expect("good keys agree");
@@ -325,4 +325,3 @@ fn invite(node: &mut Node) -> InviteCode {
     });
     InviteCode::parse(&link.expect("an invitation without relays is ready at once")).expect("our own link")
 }
-

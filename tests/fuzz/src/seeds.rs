@@ -25,9 +25,10 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "base32" => vec![base32::encode_lower(&f.invite.encode()).into_bytes(), b"ZW-OIL0".to_vec()],
         "base64" => vec![base64::encode(&f.invite.encode()).into_bytes(), b"__--".to_vec()],
-        "invite_text" => {
-            vec![f.invite.link(), f.invite.qr(), f.invite.web_link("https://silbo.example")].into_iter().map(String::into_bytes).collect()
-        }
+        "invite_text" => vec![f.invite.link(), f.invite.qr(), f.invite.web_link("https://silbo.example")]
+            .into_iter()
+            .map(String::into_bytes)
+            .collect(),
         "invite_binary" => {
             let bytes = f.invite.encode();
             vec![bytes[..bytes.len() - 2].to_vec(), bytes]
@@ -51,7 +52,12 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "session_open" => vec![[&[1][..], &f.next_envelope].concat(), [&[70][..], &f.skipped_envelope].concat()],
         "skipped_open" => vec![f.skipped_envelope.clone()],
         "init_box" => {
-            let boxed = first_contact::seal_box(&f.box_key, &[0x20; 16], &f.init.encode_to_vec(), &mut Chance::from_seed([1; 32]));
+            let boxed = first_contact::seal_box(
+                &f.box_key,
+                &[0x20; 16],
+                &f.init.encode_to_vec(),
+                &mut Chance::from_seed([1; 32]),
+            );
             vec![boxed, f.init.encode_to_vec()]
         }
         "init_block" => vec![f.init.encode_to_vec()],
@@ -94,13 +100,24 @@ fn events() -> Vec<Vec<u8>> {
             path: silbo_protocol::step::Path::Relay,
         },
     ];
-    let event = |kind| Event { at: UnixTime(NOW_MS), chat: Some(fixture().alice.account.aid().chat()), message: Some(MessageId([1; 12])), kind };
+    let event = |kind| Event {
+        at: UnixTime(NOW_MS),
+        chat: Some(fixture().alice.account.aid().chat()),
+        message: Some(MessageId([1; 12])),
+        kind,
+    };
     kinds.into_iter().map(|kind| encode_event(&event(kind))).collect()
 }
 
 fn slot() -> Slot {
     let mut slot = Slot::default();
-    let op = |n: u8, kind| SlotOp { author: SlotAuthor::Peer, lamport: u64::from(n), ts: UnixTime(5), op_id: MessageId([n; 12]), kind };
+    let op = |n: u8, kind| SlotOp {
+        author: SlotAuthor::Peer,
+        lamport: u64::from(n),
+        ts: UnixTime(5),
+        op_id: MessageId([n; 12]),
+        kind,
+    };
     slot.apply(&op(1, SlotOpKind::Text { body: "hello".into(), reply_to: Some(MessageId([9; 12])), expire_s: 60 }));
     slot.apply(&op(2, SlotOpKind::Edit { body: "hello!".into() }));
     slot.apply(&op(3, SlotOpKind::React { emoji: "👍".into(), remove: false }));
@@ -132,7 +149,14 @@ fn cards(f: &Fixture) -> Vec<Vec<u8>> {
 
 fn grant() -> proto::MailboxGrant {
     let relay = proto::PeerHint { peer: peer_key(7).0, addrs: vec![vec![4, 127, 0, 0, 1]], roles: 1 };
-    proto::MailboxGrant { relay: Some(relay), sid: vec![2; 16], send_key: vec![3; 16], retention_days: 30, max_kib: 64, relay_vk: vec![4; 32] }
+    proto::MailboxGrant {
+        relay: Some(relay),
+        sid: vec![2; 16],
+        send_key: vec![3; 16],
+        retention_days: 30,
+        max_kib: 64,
+        relay_vk: vec![4; 32],
+    }
 }
 
 fn logs(f: &Fixture) -> Vec<Vec<u8>> {
@@ -142,11 +166,16 @@ fn logs(f: &Fixture) -> Vec<Vec<u8>> {
     let cert = silbo_protocol::identity::account::device_cert(f.bob.account.dik(), f.bob.account.ddh(), day);
     let signer = silbo_protocol::identity::account::Signer::ThisDevice;
     grown.add_device(signer, cert).expect("a device of our own");
-    grown.revoke_device(silbo_protocol::identity::account::Signer::Root, f.bob.account.device_id(), 1, day).expect("revoked");
+    grown
+        .revoke_device(silbo_protocol::identity::account::Signer::Root, f.bob.account.device_id(), 1, day)
+        .expect("revoked");
     grown.rotate_root(&mut Chance::from_seed([1; 32])).expect("rotated");
     let all = grown.log().entries().to_vec();
     let later = all[1..].to_vec();
-    [genesis, all, later].into_iter().map(|entries| proto::LogUpdate { entries, head: Vec::new() }.encode_to_vec()).collect()
+    [genesis, all, later]
+        .into_iter()
+        .map(|entries| proto::LogUpdate { entries, head: Vec::new() }.encode_to_vec())
+        .collect()
 }
 
 fn evidence(f: &Fixture) -> Vec<Vec<u8>> {
@@ -169,12 +198,31 @@ fn operations(f: &Fixture) -> Vec<Op> {
     let (rid, sid) = (QUEUE.0.0.to_vec(), QUEUE.1.0.to_vec());
     let tag = f.next_envelope[4..16].to_vec();
     vec![
-        Op::Create(proto::QCreate { rid: vec![8; 16], sid: vec![9; 16], owner_vk: vec![0; 32], send_key: vec![4; 16], ttl_days: 3, max_env: 2, max_kib: 4, sig: vec![0; 64] }),
+        Op::Create(proto::QCreate {
+            rid: vec![8; 16],
+            sid: vec![9; 16],
+            owner_vk: vec![0; 32],
+            send_key: vec![4; 16],
+            ttl_days: 3,
+            max_env: 2,
+            max_kib: 4,
+            sig: vec![0; 64],
+        }),
         Op::Deposit(proto::Deposit { sid: sid.clone(), env: vec![f.next_envelope.clone()], mac: vec![0; 16] }),
-        Op::Fetch(proto::Fetch { reads: vec![proto::QRead { rid: rid.clone(), after: 0, sig: vec![0; 64] }], max_kib: 1, follow: true }),
+        Op::Fetch(proto::Fetch {
+            reads: vec![proto::QRead { rid: rid.clone(), after: 0, sig: vec![0; 64] }],
+            max_kib: 1,
+            follow: true,
+        }),
         Op::Ack(proto::Ack { p: vec![vec![1; 16]], rid: rid.clone(), seqs: vec![1], sig: vec![0; 64] }),
         Op::Collect(proto::Collect { sid, tags: vec![tag], mac: vec![0; 16] }),
-        Op::Bput(proto::BlobPut { id: vec![6; 16], ct: vec![5; 20], ttl_days: 2, owner_vk: vec![0; 32], sig: vec![0; 64] }),
+        Op::Bput(proto::BlobPut {
+            id: vec![6; 16],
+            ct: vec![5; 20],
+            ttl_days: 2,
+            owner_vk: vec![0; 32],
+            sig: vec![0; 64],
+        }),
         Op::Bget(proto::BlobGet { id: vec![6; 16] }),
         Op::Bdel(proto::BlobDel { id: vec![6; 16], sig: vec![0; 64] }),
         Op::Status(proto::Status { limits: true }),
@@ -183,7 +231,8 @@ fn operations(f: &Fixture) -> Vec<Op> {
 }
 
 fn mailbox(f: &Fixture) -> Vec<Vec<u8>> {
-    let request = |how: u8, op: Op| [&[how][..], &piece(&proto::MboxReq { id: 3, op: Some(op) }.encode_to_vec())].concat();
+    let request =
+        |how: u8, op: Op| [&[how][..], &piece(&proto::MboxReq { id: 3, op: Some(op) }.encode_to_vec())].concat();
     let all: Vec<u8> = operations(f).into_iter().flat_map(|op| request(2, op)).collect();
     let mut far = all.clone();
     far.extend(operations(f).into_iter().take(3).flat_map(|op| request(0xe7, op)));
@@ -197,7 +246,13 @@ fn engine(f: &Fixture) -> Vec<Vec<u8>> {
         conversation.extend(piece(frame));
     }
     let plain = |n: u8, kind| {
-        let plain = proto::Plain { ts_ms: NOW_MS, msg_id: vec![n; 12], lamport: u64::from(n), kind: Some(kind), ..Default::default() };
+        let plain = proto::Plain {
+            ts_ms: NOW_MS,
+            msg_id: vec![n; 12],
+            lamport: u64::from(n),
+            kind: Some(kind),
+            ..Default::default()
+        };
         [&[2][..], &piece(&plain.encode_to_vec())].concat()
     };
     let text = |body: &str| proto::Text { body: body.into(), reply_to: vec![1; 12] };
@@ -214,10 +269,26 @@ fn engine(f: &Fixture) -> Vec<Vec<u8>> {
         vec![5, 0, 90],
     ];
     let second = [
-        plain(1, Kind::Profile(proto::ProfileUpdate { profile: Some(proto::Profile { name: "B".into(), status: "s".into(), avatar: vec![1; 50], rev: 9 }), presence: Some(f.presence.public()) })),
-        plain(2, Kind::Mailbox(proto::MailboxUpdate { grants: vec![grant()], peers: vec![grant().relay.expect("set")], rev: 9 })),
+        plain(
+            1,
+            Kind::Profile(proto::ProfileUpdate {
+                profile: Some(proto::Profile { name: "B".into(), status: "s".into(), avatar: vec![1; 50], rev: 9 }),
+                presence: Some(f.presence.public()),
+            }),
+        ),
+        plain(
+            2,
+            Kind::Mailbox(proto::MailboxUpdate {
+                grants: vec![grant()],
+                peers: vec![grant().relay.expect("set")],
+                rev: 9,
+            }),
+        ),
         plain(3, Kind::Log(proto::LogUpdate { entries: log, head: Vec::new() })),
-        plain(4, Kind::Decision(proto::Decision { accepted: true, rev: 10, grants: vec![grant()], ..Default::default() })),
+        plain(
+            4,
+            Kind::Decision(proto::Decision { accepted: true, rev: 10, grants: vec![grant()], ..Default::default() }),
+        ),
         plain(5, Kind::Beat(proto::PresenceBeat { state: 1, valid_s: 60 })),
         vec![6, 5, 1, 0],
     ];

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::FromSwarm;
 use libp2p::swarm::NetworkBehaviour as _;
 use libp2p::swarm::behaviour::{NewListenAddr, NewListener};
@@ -38,8 +39,9 @@ impl Driver {
         self.reach.set_own(listen.iter().filter_map(ip).collect());
         self.serve_at(&listen);
         let circuits = self.circuit_addrs();
-        let external: Vec<Multiaddr> =
+        let mut external: Vec<Multiaddr> =
             self.swarm.external_addresses().filter(|addr| !is_circuit(addr)).cloned().collect();
+        external.sort_by_key(rank);
         self.review_reachability(&external);
         let dht_server = self.review_dht_mode();
         self.review_mdns();
@@ -80,12 +82,15 @@ impl Driver {
         });
     }
 
-    /// Direct addresses listened on; loopback only where there is nothing else.
+    /// Direct addresses listened on, best first; loopback only where there is nothing else, link-local IPv6 never.
     fn listen_addrs(&self) -> Vec<Multiaddr> {
-        let all: BTreeSet<Multiaddr> = self.swarm.listeners().filter(|addr| !is_circuit(addr)).cloned().collect();
+        let named = |addr: &&Multiaddr| !is_circuit(addr) && !ip(addr).is_some_and(is_link_local);
+        let all: BTreeSet<Multiaddr> = self.swarm.listeners().filter(named).cloned().collect();
         let is_machine = |addr: &Multiaddr| ip(addr).map(place) == Some(Place::Machine);
         let only_machine = all.iter().all(is_machine);
-        all.into_iter().filter(|addr| only_machine || !is_machine(addr)).collect()
+        let mut listen: Vec<Multiaddr> = all.into_iter().filter(|addr| only_machine || !is_machine(addr)).collect();
+        listen.sort_by_key(rank);
+        listen
     }
 
     /// Circuits held, as `…/p2p/RELAY/p2p-circuit`.
@@ -187,6 +192,18 @@ fn own_address(external: &[Multiaddr], circuits: &[Multiaddr], listen: &[Multiad
     own
 }
 
+/// Sorts addresses by whom they serve, then QUIC before TCP: who is given one address is given the first.
+fn rank(addr: &Multiaddr) -> (u8, bool, Multiaddr) {
+    let serves = match ip(addr).map(place) {
+        None | Some(Place::Internet) => 0,
+        Some(Place::Network) => 1,
+        Some(Place::Machine) => 2,
+        Some(Place::Nowhere) => 3,
+    };
+    let is_tcp = addr.iter().any(|part| matches!(part, Protocol::Tcp(_)));
+    (serves, is_tcp, addr.clone())
+}
+
 /// Link-local IPv6 addresses mean nothing without the interface they belong to.
 fn is_link_local(ip: std::net::IpAddr) -> bool {
     matches!(ip, std::net::IpAddr::V6(ip) if ip.segments().first().is_some_and(|first| first & 0xffc0 == 0xfe80))
@@ -211,6 +228,24 @@ mod tests {
         assert_eq!(own.len(), ADDRESSES_PER_PEER_MAX);
         assert_eq!(own[..2], external);
         assert_eq!(own[2..3], circuits);
+    }
+
+    #[test]
+    fn the_first_address_serves_most() {
+        let mut known = addrs(&[
+            "/ip4/10.0.0.1/udp/1/quic-v1",
+            "/ip6/::1/tcp/1",
+            "/ip4/198.51.100.1/tcp/1",
+            "/ip4/198.51.100.1/udp/1/quic-v1",
+        ]);
+        known.sort_by_key(rank);
+        let expected = addrs(&[
+            "/ip4/198.51.100.1/udp/1/quic-v1",
+            "/ip4/198.51.100.1/tcp/1",
+            "/ip4/10.0.0.1/udp/1/quic-v1",
+            "/ip6/::1/tcp/1",
+        ]);
+        assert_eq!(known, expected);
     }
 
     #[test]

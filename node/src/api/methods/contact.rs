@@ -9,8 +9,8 @@ use silbo_protocol::step::Reply;
 use super::unexpected;
 use crate::api::error::ApiError;
 use crate::api::types::{
-    ByChat, ByContact, Contact, ContactAdd, ContactList, ContactSet, ContactVerify, Done, List, Retention, RetentionSet,
-    Verification,
+    ByChat, ByContact, Contact, ContactAdd, ContactList, ContactSet, ContactVerify, Done, List, Retention,
+    RetentionSet, Verification,
 };
 use crate::api::{Api, convert, people};
 
@@ -92,9 +92,14 @@ pub(super) async fn retention_set(api: Arc<Api>, params: RetentionSet) -> Result
 }
 
 async fn retention(api: &Api, chat: ChatId) -> Result<Retention, ApiError> {
-    let seconds = match api.core.request(Request::Contact { chat }).await? {
-        Reply::Contact(contact) => contact.retention_s,
-        _ => return Err(unexpected("Contact")),
+    let me = api.me().await?;
+    let seconds = if me.chat == chat {
+        me.retention_s
+    } else {
+        match api.core.request(Request::Contact { chat }).await? {
+            Reply::Contact(contact) => contact.retention_s,
+            _ => return Err(unexpected("Contact")),
+        }
     };
     Ok(Retention { chat: chat.full(), seconds })
 }

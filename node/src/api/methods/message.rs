@@ -15,8 +15,9 @@ use super::unexpected;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::limits::{PAGE_MAX, WAIT_MS_MAX};
 use crate::api::types::{
-    ById, Count, Done, History, HistoryList, Item, ItemState, List, MessageDelete, MessageEdit, MessageReact, MessageRead,
-    MessageSend, MessageTyping, MessageWait, Reaction, SearchFind, Sent, TextVersion, Trace, WaitState, Waited,
+    ById, Count, Done, History, HistoryList, Item, ItemState, List, MessageDelete, MessageEdit, MessageReact,
+    MessageRead, MessageSend, MessageTyping, MessageWait, Reaction, SearchFind, Sent, TextVersion, Trace, WaitState,
+    Waited,
 };
 use crate::api::{Api, convert, people};
 use crate::storage::SearchQuery;
@@ -28,7 +29,8 @@ pub(super) async fn send(api: Arc<Api>, params: MessageSend) -> Result<Sent, Api
     check_body(&params.body)?;
     let reply_to = params.reply_to.as_deref().map(|id| message_id(id, "replyTo")).transpose()?;
     let chat = people::find(&api, &params.chat, "chat").await?;
-    let request = Request::Send { chat, body: params.body, reply_to, expire_s: params.expire_s, client_id: params.client_id };
+    let request =
+        Request::Send { chat, body: params.body, reply_to, expire_s: params.expire_s, client_id: params.client_id };
     sent(api.core.request(request).await?)
 }
 
@@ -46,12 +48,9 @@ pub(super) async fn edit(api: Arc<Api>, params: MessageEdit) -> Result<Sent, Api
 
 fn sent(reply: Reply) -> Result<Sent, ApiError> {
     match reply {
-        Reply::Message { id, chat, state, sent_at } => Ok(Sent {
-            id: id.full(),
-            chat: chat.full(),
-            state: convert::state(state, true).state,
-            sent_at: sent_at.0,
-        }),
+        Reply::Message { id, chat, state, sent_at } => {
+            Ok(Sent { id: id.full(), chat: chat.full(), state: convert::state(state, true).state, sent_at: sent_at.0 })
+        }
         _ => Err(unexpected("Send")),
     }
 }
@@ -113,7 +112,9 @@ pub(super) async fn wait(api: Arc<Api>, params: MessageWait) -> Result<Waited, A
         }
         if item.state == ItemState::Failed {
             let why = item.failed.unwrap_or_default();
-            return Err(ApiError::new(ErrorKind::Failed, "the message will not arrive").why(why).hint("silbo msg trace"));
+            return Err(ApiError::new(ErrorKind::Failed, "the message will not arrive")
+                .why(why)
+                .hint("silbo msg trace"));
         }
         if item.deleted {
             return Err(no_message("id"));

@@ -35,7 +35,7 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "profile.show", Some(Read), "The own profile.": Nothing => Profile = profile::show;
     "profile.set", Some(Admin), "Changes the own profile and tells contacts in the background.": ProfileSet => Profile = profile::set;
     "profile.words", Some(Admin), "The 12 words of the root key.": Nothing => Words = profile::words;
-    "invite.create", Some(Admin), "Makes an invitation; relays are given its card in the background.": InviteCreate => Invite = profile::invite_create;
+    "invite.create", Some(Admin), "Makes an invitation; waits a moment until relays hold its card.": InviteCreate => Invite = profile::invite_create;
     "invite.list", Some(Read), "Invitations that still work.": Nothing => List<Invite> = profile::invite_list;
     "invite.revoke", Some(Admin), "Makes an invitation unusable.": ById => Done = profile::invite_revoke;
 
@@ -65,7 +65,7 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "retention.show", Some(Read), "How long messages of a conversation stay.": ByChat => Retention = contact::retention_show;
     "retention.set", Some(Admin), "Sets how long messages of a conversation stay, on both sides.": RetentionSet => Retention = contact::retention_set;
 
-    "relay.add", Some(Admin), "Keeps mailboxes at a relay; it is dialled in the background.": RelayAdd => Relay = relay::add;
+    "relay.add", Some(Admin), "Keeps mailboxes at a relay; waits a moment for its answer.": RelayAdd => Relay = relay::add;
     "relay.list", Some(Read), "Relays in use.": Nothing => List<Relay> = relay::list;
     "relay.remove", Some(Admin), "Stops using a relay.": RelayRemove => Done = relay::remove;
     "relay.status", Some(Read), "What this node holds for others.": Nothing => RelayStatus = relay::status;

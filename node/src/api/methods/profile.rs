@@ -17,7 +17,9 @@ pub(super) async fn show(api: Arc<Api>, _: Nothing) -> Result<Profile, ApiError>
 
 pub(super) async fn set(api: Arc<Api>, params: ProfileSet) -> Result<Profile, ApiError> {
     let avatar = match params.avatar {
-        Some(text) => Some(base64url::decode(&text).ok_or_else(|| ApiError::invalid("avatar", "base64url without padding"))?),
+        Some(text) => {
+            Some(base64url::decode(&text).ok_or_else(|| ApiError::invalid("avatar", "base64url without padding"))?)
+        }
         None => None,
     };
     api.core.request(Request::SetProfile { name: params.name, status: params.status, avatar }).await?;
@@ -48,7 +50,9 @@ pub(super) async fn invite_list(api: Arc<Api>, _: Nothing) -> Result<List<Invite
 
 pub(super) async fn invite_revoke(api: Arc<Api>, params: ById) -> Result<Done, ApiError> {
     let id = InviteId::parse(&params.id).ok_or_else(|| {
-        ApiError::new(ErrorKind::NotFound, "no such invite").field("id").hint("`silbo invite list` shows the invitations")
+        ApiError::new(ErrorKind::NotFound, "no such invite")
+            .field("id")
+            .hint("`silbo invite list` shows the invitations")
     })?;
     api.core.request(Request::InviteRevoke { id }).await?;
     Ok(Done {})

@@ -11,8 +11,8 @@ use silbo_transports::internet::NetSnapshot;
 use super::{net, relay, unexpected};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::types::{
-    Check, Checks, DatabaseSize, Done, Nothing, PathList, SettingValues, SettingsGet, SettingsSet, Status, TransportsInUse,
-    Version,
+    Check, Checks, DatabaseSize, Done, Nothing, PathList, SettingValues, SettingsGet, SettingsSet, Status,
+    TransportsInUse, Version,
 };
 use crate::api::{API_VERSION, Api, convert};
 
@@ -97,7 +97,9 @@ pub(super) async fn doctor(api: Arc<Api>, _: Nothing) -> Result<Checks, ApiError
     let integrity = api.core.read(|db| db.integrity_check()).await;
     let detail = match &integrity {
         Ok(()) => "the database is whole".to_owned(),
-        Err(error) => ApiError::from(error.clone()).data.why.unwrap_or_else(|| "the database cannot be read".to_owned()),
+        Err(error) => {
+            ApiError::from(error.clone()).data.why.unwrap_or_else(|| "the database cannot be read".to_owned())
+        }
     };
     check("database", integrity.is_ok(), detail, "restore a backup, and check the disk");
     let status = core_status(&api).await?;

@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use silbo_protocol::time::UnixTime;
 
+use crate::api::Api;
 use crate::api::caller::Scope;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::events::now_ms;
 use crate::api::limits::{LABEL_BYTES_MAX, TICKET_MS, TOKENS_MAX};
 use crate::api::login::{fresh_secret, hash};
 use crate::api::types::{Done, List, Nothing, Ticket, TokenCreate, TokenCreated, TokenEntry, TokenRevoke};
-use crate::api::Api;
 use crate::storage::ApiToken;
 
 /// What became of a new token.

@@ -46,10 +46,8 @@ pub enum ItemState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MessagePath {
-    /// Straight over the internet.
+    /// Straight to the other device, on the same network or over the internet.
     Direct,
-    /// Straight on the same network.
-    Lan,
     /// Straight through a relay's circuit.
     Circuit,
     /// Through a mailbox at a relay.

@@ -78,7 +78,11 @@ fn run((name, body): &Target, options: &Options) -> bool {
         runs += 1;
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{name:18} {:3} files {runs:9} runs {seconds:8.1} s, slowest {:6.1} ms", corpus.len(), slowest.as_secs_f64() * 1e3);
+    println!(
+        "{name:18} {:3} files {runs:9} runs {seconds:8.1} s, slowest {:6.1} ms",
+        corpus.len(),
+        slowest.as_secs_f64() * 1e3
+    );
     true
 }
 

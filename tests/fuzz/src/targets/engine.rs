@@ -60,7 +60,9 @@ fn run(data: &[u8]) -> Node {
             2 | 3 => {
                 // What a contact can make: any plaintext, sealed as it should be.
                 let Ok(padded) = pad(PadClass::Constrained, pieces.piece(), 96) else { continue };
-                let Ok(sealed) = contact.seal([0x28, 0x60, 0, 0], &padded, [0; 3], now.unix, &mut chance) else { continue };
+                let Ok(sealed) = contact.seal([0x28, 0x60, 0, 0], &padded, [0; 3], now.unix, &mut chance) else {
+                    continue;
+                };
                 let bytes = Frame::Envelopes(vec![sealed.envelope]).encode();
                 node.handle(Input::Frame { link, bytes });
             }

@@ -21,9 +21,12 @@ pub fn slot_record(data: &[u8]) {
     assert_eq!(Slot::decode(&slot.encode()), Some(slot.clone()));
     let row = slot.row(ChatId([1; 16]), MessageId([2; 12]), UnixTime(3), 86_400, UnixTime(4));
     assert_eq!(row.visible, slot.is_visible());
-    let mut merged = slot.clone();
+    let mut merged = Slot::default();
     merged.merge(&slot);
-    assert_eq!(merged, slot, "a slot adds nothing to itself");
+    let once = merged.clone();
+    merged.merge(&slot);
+    assert_eq!(merged, once, "a slot adds nothing to what has it");
+    assert_eq!(merged.is_deleted(), slot.is_deleted());
 }
 
 /// Accounts, sessions, prekeys, skipped keys, presence keys: what decodes encodes to something that decodes alike.

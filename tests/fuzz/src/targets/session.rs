@@ -3,9 +3,7 @@
 use prost::Message;
 use silbo_protocol::chance::Chance;
 use silbo_protocol::crypto::{KeyKind, fields, typed};
-use silbo_protocol::session::{
-    PeerPrekeys, Session, first_contact, handshake, open_skipped, respond_identity,
-};
+use silbo_protocol::session::{PeerPrekeys, Session, first_contact, handshake, open_skipped, respond_identity};
 use silbo_protocol::time::UnixTime;
 use silbo_protocol::wire::{padding, proto};
 

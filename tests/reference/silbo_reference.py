@@ -1,0 +1,880 @@
+#!/usr/bin/env python3
+"""A second implementation of docs/wire-format.md, checked against protocol/vectors/*.json.
+
+It is written from that page, shares no code with the Rust one, and computes every published value from its inputs.
+Primitives come from PyPI: `cryptography` for curves, AEAD and decapsulation, `kyber-py` for encapsulation with given
+randomness (and decapsulation again). It is for checking only: nothing here is constant-time.
+
+    python -m pip install --require-hashes -r tests/reference/requirements.txt
+    python tests/reference/silbo_reference.py
+"""
+
+import hashlib
+import hmac
+import json
+import sys
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from kyber_py.ml_kem import ML_KEM_768
+
+VECTORS = Path(__file__).resolve().parents[2] / "protocol" / "vectors"
+EPOCH_MS = 1_704_067_200_000
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+
+# ---------------------------------------------------------------- section 1: conventions
+
+
+def u16(n):
+    return n.to_bytes(2, "big")
+
+
+def u32(n):
+    return n.to_bytes(4, "big")
+
+
+def u64(n):
+    return n.to_bytes(8, "big")
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def sha512(data):
+    return hashlib.sha512(data).digest()
+
+
+def fields(*parts):
+    return b"".join(u32(len(part)) + part for part in parts)
+
+
+def H(label, *parts):
+    return sha256(fields(label.encode()) + fields(*parts))
+
+
+def hmac256(key, data):
+    return hmac.new(key, data, hashlib.sha256).digest()
+
+
+def MAC(key, *parts):
+    return hmac256(key, fields(*parts))
+
+
+def KDF(ikm, salt, info, *lengths):
+    """The derived key, or several cut from one output."""
+    if isinstance(ikm, tuple):
+        ikm = fields(*ikm)
+    lengths = lengths or (32,)
+    out = HKDF(hashes.SHA256(), sum(lengths), salt or None, info.encode()).derive(ikm)
+    keys = []
+    for length in lengths:
+        keys.append(out[:length])
+        out = out[length:]
+    return keys[0] if len(keys) == 1 else tuple(keys)
+
+
+def labelled(purpose, *parts):
+    return fields(purpose.encode()) + fields(*parts)
+
+
+def sign(seed, purpose, *parts):
+    return ed25519.Ed25519PrivateKey.from_private_bytes(seed).sign(labelled(purpose, *parts))
+
+
+def verifies(public, signature, message):
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        return True
+    except InvalidSignature:
+        return False
+
+
+def ed_public(seed):
+    return ed25519.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def x_public(secret):
+    return x25519.X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def dh(secret, public):
+    return x25519.X25519PrivateKey.from_private_bytes(secret).exchange(x25519.X25519PublicKey.from_public_bytes(public))
+
+
+def typed_x(key):
+    return b"\x01" + key
+
+
+def typed_ed(key):
+    return b"\x02" + key
+
+
+def typed_kem(key):
+    return b"\x03" + key
+
+
+def seal(key, nonce, ad, plain):
+    return ChaCha20Poly1305(key).encrypt(nonce, plain, ad)
+
+
+def unseal(key, nonce, ad, sealed):
+    return ChaCha20Poly1305(key).decrypt(nonce, sealed, ad)
+
+
+def chacha20(key, nonce, data):
+    return Cipher(algorithms.ChaCha20(key, bytes(4) + nonce), None).encryptor().update(data)
+
+
+def base32(data):
+    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    return "".join(alphabet[int(bits[i : i + 5], 2)] for i in range(0, len(bits), 5))
+
+
+def base64url(data):
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 6)
+    return "".join(alphabet[int(bits[i : i + 6], 2)] for i in range(0, len(bits), 6))
+
+
+# ---------------------------------------------------------------- protobuf
+
+
+def varint(n):
+    out = bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def read_varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def message(*numbered):
+    """Encodes (number, value) pairs in the order given; default values are left out."""
+    out = b""
+    for number, value in numbered:
+        if isinstance(value, int):
+            out += varint(number << 3) + varint(value) if value else b""
+        elif value is not None and len(value):
+            out += varint(number << 3 | 2) + varint(len(value)) + value
+    return out
+
+
+def parse(data):
+    """Fields of a message: number to list of values."""
+    found, at = {}, 0
+    while at < len(data):
+        key, at = read_varint(data, at)
+        if key & 7 == 0:
+            value, at = read_varint(data, at)
+        elif key & 7 == 2:
+            length, at = read_varint(data, at)
+            value, at = data[at : at + length], at + length
+            assert len(value) == length
+        else:
+            raise ValueError("wire type")
+        found.setdefault(key >> 3, []).append(value)
+    return found
+
+
+def one(found, number, default=b""):
+    return found.get(number, [default])[-1]
+
+
+# ---------------------------------------------------------------- section 2: identity
+
+
+def device_id(dik):
+    return sha256(typed_ed(dik))[:8]
+
+
+def device_cert(dik, ddh, day):
+    return message((1, device_id(dik)), (2, dik), (3, ddh), (6, day), (7, varint(1)))
+
+
+def entry_id(signer, body):
+    return H("silbo/1/log-entry", signer, body)[:16]
+
+
+def read_log(entries):
+    """Verifies signatures, ids and predecessors of entries in order. Gives account id, live devices, heads."""
+    aid, devices, roots, lamports, named = None, {}, [], {}, set()
+    for encoded in entries:
+        signed = parse(encoded)
+        body, sig, signer = one(signed, 1), one(signed, 2), one(signed, 4)
+        assert one(signed, 3, 0) == 1
+        entry = parse(body)
+        me = entry_id(signer, body)
+        prev = entry.get(3, [])
+        if 10 in entry:
+            genesis = parse(entry[10][0])
+            assert not prev and 1 not in entry and one(entry, 2, 0) == 0 and signer == b""
+            aid = H("silbo/1/aid", body)
+            roots = [one(genesis, 1)]
+            add(devices, one(genesis, 2))
+        else:
+            assert one(entry, 1) == aid[:20] and one(entry, 2, 0) == 1 + max(lamports[p] for p in prev)
+        key = roots[-1] if signer == b"" else devices[signer]["dik"]
+        assert verifies(key, sig, labelled("silbo/1/sign/log-entry", signer, body))
+        if 11 in entry:
+            add(devices, one(parse(entry[11][0]), 1))
+        if 12 in entry:
+            devices.pop(one(parse(entry[12][0]), 1))
+        lamports[me] = one(entry, 2, 0)
+        named.update(prev)
+    heads = sorted(id for id in lamports if id not in named)
+    return aid, devices, heads
+
+
+def add(devices, cert):
+    parsed = parse(cert)
+    assert one(parsed, 1) == device_id(one(parsed, 2)) and one(parsed, 7) == b"\x01"
+    devices[one(parsed, 1)] = {"dik": one(parsed, 2), "ddh": one(parsed, 3), "cert": cert}
+
+
+def head3(heads):
+    return H("silbo/1/log-heads", *heads)[:3]
+
+
+def bundle(person, spk_id, pq_id, otk_id, expires_day):
+    dik, spk = ed_public(person["dik_seed"]), x_public(person["spk"])
+    pq = kem_public(person["pq_seed"])
+    otk = x_public(person["otk"]) if otk_id else b""
+    part = fields(
+        u32(1), device_id(dik), u32(spk_id), typed_x(spk), u32(pq_id), typed_kem(pq),
+        b"\x01" if otk_id else b"\x00", u32(otk_id), typed_x(otk) if otk_id else b"", u32(expires_day),
+    )
+    sig = sign(person["dik_seed"], "silbo/1/bundle", part)
+    one_time = message((1, otk_id), (2, otk)) if otk_id else None
+    return message((1, device_id(dik)), (2, spk), (3, spk_id), (4, pq), (5, pq_id), (6, one_time), (7, expires_day), (8, sig))
+
+
+def fingerprint(aid):
+    digest = sha512(b"\x00\x00" + aid + aid + aid)
+    for _ in range(5199):
+        digest = sha512(digest + aid)
+    return digest[:32]
+
+
+def half(print32):
+    return "".join(f"{int.from_bytes(print32[i : i + 5], 'big') % 100000:05}" for i in range(0, 30, 5))
+
+
+def pad_to(plain, length):
+    assert len(plain) < length
+    return plain + b"\x80" + bytes(length - len(plain) - 1)
+
+
+def sealed_card(k_card, salt, owner, aid, body):
+    dik = ed_public(owner["dik_seed"])
+    sig = sign(owner["dik_seed"], "silbo/1/sign/card", aid[:20], body)
+    signed = message((1, body), (2, sig), (3, 1), (4, device_id(dik)))
+    whole = -(-(len(signed) + 1 + 40) // 4096) * 4096
+    key, nonce = KDF(k_card, salt, "silbo/1/card", 32, 12)
+    return salt + seal(key, nonce, aid[:20], pad_to(signed, whole - 40))
+
+
+# ---------------------------------------------------------------- section 3: invitation
+
+
+def crc16(data):
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x1021 if crc & 0x8000 else 0)) & 0xFFFF
+    return crc ^ 0xFFFF
+
+
+def invite_bytes(kind, flags, expires_ms, secret, aid, hints):
+    day, rest = divmod(expires_ms - EPOCH_MS, DAY_MS)
+    out = bytes([1 << 4 | kind, flags]) + u16(day) + secret + aid[:20]
+    for hint, value in [(6, u16(rest // 60_000))] + hints:
+        out += bytes([hint, len(value)]) + value
+    return out + u16(crc16(out))
+
+
+def invite_keys(secret):
+    def key(name, length=32):
+        return KDF(secret, b"", "silbo/1/invite/" + name, length)
+
+    keys = {
+        "card": key("card"), "psk": key("psk"), "first_contact": key("fc"), "rdv": key("rdv"),
+        "request": key("req-mac"), "blob_owner_seed": key("blob-owner"), "blob_id": key("blob", 16),
+    }
+    keys["init_box"] = KDF(keys["first_contact"], b"", "silbo/1/init-box")
+    return keys
+
+
+def one_time_tag(k_fc, n):
+    preimage = MAC(k_fc, b"v", u32(n))[:16]
+    return tag_of(preimage), preimage
+
+
+def reusable_tag(k_fc, n):
+    return MAC(k_fc, b"g", u32(n))[:12]
+
+
+# ---------------------------------------------------------------- section 4: handshake
+
+
+def kem_public(seed):
+    public, _ = ML_KEM_768._keygen_internal(seed[:32], seed[32:])
+    assert mlkem.MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw() == public
+    return public
+
+
+def kem_decaps(seed, ct):
+    shared = mlkem.MLKEM768PrivateKey.from_seed_bytes(seed).decapsulate(ct)
+    _, secret = ML_KEM_768._keygen_internal(seed[:32], seed[32:])
+    assert ML_KEM_768.decaps(secret, ct) == shared
+    return shared
+
+
+class Handshake:
+    """What both ends compute, from agreements in whichever way they got them."""
+
+    def __init__(self, aid_b, cert_b, prekeys, ek, ct, dh2, dh3, dh4, shared, psk):
+        spk_id, spk, pq_id, pq, otk_id, otk = prekeys
+        self.th0 = H(
+            "silbo/1/th0", u32(1), aid_b, cert_b, u32(spk_id), typed_x(spk), u32(pq_id), typed_kem(pq),
+            b"\x01" if otk_id else b"\x00", u32(otk_id), typed_x(otk) if otk_id else b"", typed_x(ek), ct,
+        )
+        self.k_id, self.k_chain = KDF((b"\xff" * 32, dh2, dh3, dh4, shared, psk), self.th0, "silbo/1/x0", 32, 32)
+        self.aid_b = aid_b
+
+    def finish(self, id_ct, aid_a, ddh_a, dh1):
+        th1 = H("silbo/1/th1", self.th0, id_ct, aid_a, typed_x(ddh_a))
+        root, forward, back = KDF((self.k_chain, dh1), th1, "silbo/1/x1", 32, 32, 32)
+        return {
+            "session_id": H("silbo/1/session", self.th0)[:16], "root": root,
+            "header_key_forward": forward, "header_key_back": back,
+            "ad_forward": H("silbo/1/ad", th1, aid_a, self.aid_b), "ad_back": H("silbo/1/ad", th1, self.aid_b, aid_a),
+        }
+
+
+# ---------------------------------------------------------------- section 5: ratchet
+
+
+def root_step(root, shared):
+    return KDF(shared, root, "silbo/1/root", 32, 32, 32)
+
+
+def chain_step(chain_key):
+    return hmac256(chain_key, b"\x01"), hmac256(chain_key, b"\x02")
+
+
+def tag_of(preimage):
+    return H("silbo/tag/1", preimage)[:12]
+
+
+def preimage_of(header_key, n):
+    return MAC(KDF(header_key, b"", "silbo/1/tag"), b"v", u32(n))[:16]
+
+
+def body_keys(message_key, salt):
+    return KDF((message_key, b""), salt, "silbo/1/mk", 32, 12)
+
+
+class Session:
+    """One end. Chains are lists: header key, chain key, next number."""
+
+    def __init__(self, root, secret, ad_send, ad_receive, next_send, next_receive):
+        self.root, self.secret = root, secret
+        self.ad_send, self.ad_receive = ad_send, ad_receive
+        self.next_send, self.next_receive = next_send, next_receive
+        self.sending = self.receiving = None
+        self.confirmed, self.previous, self.skipped = False, 0, {}
+
+    @classmethod
+    def initiator(cls, keys, secret, spk):
+        root, chain_key, next_send = root_step(keys["root"], dh(secret, spk))
+        end = cls(root, secret, keys["ad_forward"], keys["ad_back"], next_send, keys["header_key_back"])
+        end.sending = [keys["header_key_forward"], chain_key, 0]
+        return end
+
+    @classmethod
+    def responder(cls, keys, spk_secret):
+        return cls(keys["root"], spk_secret, keys["ad_back"], keys["ad_forward"], keys["header_key_back"], keys["header_key_forward"])
+
+    def seal(self, fixed, padded, log_head3, salt):
+        header_key, chain_key, n = self.sending
+        preimage = preimage_of(header_key, n)
+        tag = tag_of(preimage)
+        clear = bytes([0 if self.confirmed else 1]) + salt
+        clear += b"" if self.confirmed else x_public(self.secret)
+        clear += varint(self.previous) + log_head3
+        header = chacha20(KDF(header_key, b"", "silbo/1/hdr"), tag, clear)
+        message_key, self.sending[1] = chain_step(chain_key)
+        self.sending[2] = n + 1
+        key, nonce = body_keys(message_key, salt)
+        return tag, preimage, fixed + tag + header + seal(key, nonce, fields(self.ad_send, fixed + tag, header), padded)
+
+    def header(self, header_key, envelope):
+        tag = envelope[4:16]
+        clear = chacha20(KDF(header_key, b"", "silbo/1/hdr"), tag, envelope[16:])
+        assert clear[0] in (0, 1)
+        salt, at = clear[1:9], 9
+        key = None
+        if clear[0]:
+            key, at = clear[9:41], 41
+        previous, at = read_varint(clear, at)
+        return salt, key, previous, clear[at : at + 3], 16 + at + 3
+
+    def open_body(self, message_key, salt, envelope, end):
+        key, nonce = body_keys(message_key, salt)
+        return unseal(key, nonce, fields(self.ad_receive, envelope[:16], envelope[16:end]), envelope[end:])
+
+    def skip(self, chain, until):
+        tags = []
+        while chain[2] < until:
+            message_key, chain[1] = chain_step(chain[1])
+            preimage = preimage_of(chain[0], chain[2])
+            self.skipped[tag_of(preimage)] = (chain[0], message_key, preimage)
+            tags.append(tag_of(preimage))
+            chain[2] += 1
+        return tags
+
+    def open(self, envelope, fresh_secret):
+        """Plaintext, receipt and the tags of keys that were skipped; none of the last where a skipped key was used."""
+        tag = envelope[4:16]
+        if tag in self.skipped:
+            header_key, message_key, preimage = self.skipped[tag]
+            salt, _, _, _, end = self.header(header_key, envelope)
+            return self.open_body(message_key, salt, envelope, end), preimage, None
+        current, n = self.find(tag)
+        if current:
+            chain = self.receiving
+            salt, _, _, _, end = self.header(chain[0], envelope)
+            tags = self.skip(chain, n)
+            message_key, chain[1] = chain_step(chain[1])
+            chain[2] = n + 1
+            return self.open_body(message_key, salt, envelope, end), preimage_of(chain[0], n), tags
+        salt, key, previous, _, end = self.header(self.next_receive, envelope)
+        root, chain_key, next_receive = root_step(self.root, dh(self.secret, key))
+        tags = self.skip(self.receiving, previous) if self.receiving else []
+        chain = [self.next_receive, chain_key, 0]
+        tags += self.skip(chain, n)
+        message_key, chain[1] = chain_step(chain[1])
+        chain[2] = n + 1
+        plain = self.open_body(message_key, salt, envelope, end)
+        self.root, sending_key, after = root_step(root, dh(fresh_secret, key))
+        self.previous = self.sending[2] if self.sending else 0
+        self.sending, self.next_send = [self.next_send, sending_key, 0], after
+        self.receiving, self.next_receive = chain, next_receive
+        self.secret, self.confirmed = fresh_secret, False
+        return plain, preimage_of(chain[0], n), tags
+
+    def find(self, tag):
+        """Whether the tag is of the current receiving chain, else of the next; and the number."""
+        for current, header_key in ((True, self.receiving and self.receiving[0]), (False, self.next_receive)):
+            for n in range(64):
+                if header_key and tag_of(preimage_of(header_key, n)) == tag:
+                    return current, n
+        raise ValueError("unknown tag")
+
+
+# ---------------------------------------------------------------- section 6: envelope
+
+LIFETIMES_H = [1, 6, 24, 72, 168, 336, 720]
+
+
+def head_bytes(klass, ttl_code, urgent, no_infra, hour):
+    return bytes([1 << 5 | klass << 3 | no_infra << 2 | urgent << 1, ttl_code << 4]) + u16(hour)
+
+
+def expires_ms(hour, now_ms):
+    hours = (now_ms - EPOCH_MS) // HOUR_MS
+    ahead = (hour - hours + 0x8000) % 0x10000 - 0x8000
+    return EPOCH_MS + (hours + ahead) * HOUR_MS
+
+
+def extensions(envelope):
+    found, at = {}, 16
+    while True:
+        kind, length = envelope[at], envelope[at + 1]
+        found[kind & 0x7F] = envelope[at + 2 : at + 2 + length]
+        at += 2 + length
+        if kind < 0x80:
+            return found, at
+
+
+def padded(klass, plain, overhead):
+    least = len(plain) + 1 + overhead
+    if klass == "constrained":
+        bucket = -(-least // 16) * 16
+    else:
+        bucket = next((b for b in (512, 2048) if least <= b), -(-least // 16384) * 16384)
+    return pad_to(plain, bucket - overhead)
+
+
+def blake3(data):
+    """BLAKE3 of at most one chunk, from the specification's section 2."""
+    assert len(data) <= 1024
+    iv = [0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19]
+    order = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8]
+    mask = 0xFFFFFFFF
+
+    def compress(value, block, length, flags):
+        words = [int.from_bytes(block[i : i + 4], "little") for i in range(0, 64, 4)]
+        v = value + iv[:4] + [0, 0, length, flags]
+
+        def g(a, b, c, d, x, y):
+            for word, left, right in ((x, 16, 12), (y, 8, 7)):
+                v[a] = (v[a] + v[b] + word) & mask
+                v[d] = (v[d] ^ v[a]) >> left | (v[d] ^ v[a]) << (32 - left) & mask
+                v[c] = (v[c] + v[d]) & mask
+                v[b] = (v[b] ^ v[c]) >> right | (v[b] ^ v[c]) << (32 - right) & mask
+
+        for _ in range(7):
+            for i in range(4):
+                g(i, 4 + i, 8 + i, 12 + i, words[2 * i], words[2 * i + 1])
+            for i in range(4):
+                g(i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4, words[8 + 2 * i], words[9 + 2 * i])
+            words = [words[i] for i in order]
+        return [v[i] ^ v[i + 8] for i in range(8)]
+
+    blocks = [data[i : i + 64] for i in range(0, len(data), 64)] or [b""]
+    value = iv
+    for i, block in enumerate(blocks):
+        flags = (1 if i == 0 else 0) | (2 | 8 if i == len(blocks) - 1 else 0)
+        value = compress(value, block.ljust(64, b"\x00"), len(block), flags)
+    return b"".join(word.to_bytes(4, "little") for word in value)
+
+
+# ---------------------------------------------------------------- section 7: pairs
+
+
+def pair_secret(own, their_public):
+    low, high = sorted([x_public(own), their_public])
+    return KDF((dh(own, their_public), typed_x(low), typed_x(high)), b"", "silbo/1/pair")
+
+
+# ---------------------------------------------------------------- section 9: presence (RFC 8032 arithmetic in full)
+
+Q = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, Q - 2, Q) % Q
+
+
+def ed_add(p, q):
+    x1, y1 = p
+    x2, y2 = q
+    t = D * x1 * x2 * y1 * y2 % Q
+    x = (x1 * y2 + x2 * y1) * pow(1 + t, Q - 2, Q)
+    y = (y1 * y2 + x1 * x2) * pow(1 - t, Q - 2, Q)
+    return x % Q, y % Q
+
+
+def ed_times(n, p):
+    out = (0, 1)
+    while n:
+        if n & 1:
+            out = ed_add(out, p)
+        p, n = ed_add(p, p), n >> 1
+    return out
+
+
+def ed_encode(p):
+    return (p[1] | (p[0] & 1) << 255).to_bytes(32, "little")
+
+
+def ed_decode(data):
+    y = int.from_bytes(data, "little")
+    odd, y = y >> 255, y & (1 << 255) - 1
+    xx = (y * y - 1) * pow(D * y * y + 1, Q - 2, Q) % Q
+    x = pow(xx, (Q + 3) // 8, Q)
+    if (x * x - xx) % Q:
+        x = x * pow(2, (Q - 1) // 4, Q) % Q
+    assert (x * x - xx) % Q == 0
+    return (Q - x if x & 1 != odd else x), y
+
+
+ED_BASE = ed_decode(bytes.fromhex("58" + "66" * 31))
+
+
+def publish(seed, k_pres, day, seq, expires_s, plain):
+    digest = sha512(seed)
+    scalar = bytearray(digest[:32])
+    scalar[0] &= 248
+    scalar[31] = scalar[31] & 127 | 64
+    public = ed_public(seed)
+    factor = int.from_bytes(sha512(labelled("silbo/1/blind", typed_ed(public), u32(day))), "little") % ORDER
+    secret = factor * int.from_bytes(scalar, "little") % ORDER
+    prefix = sha512(labelled("silbo/1/blind-prefix", digest[32:], u32(day)))[:32]
+    blinded = ed_encode(ed_times(factor, ed_decode(public)))
+    assert blinded == ed_encode(ed_times(secret, ED_BASE))
+    assoc = fields(blinded, u64(seq), u64(expires_s))
+    k_day = KDF(k_pres, u32(day), "silbo/1/presence/day")
+    room = 1024 - len(message((1, blinded), (2, seq), (3, expires_s), (5, bytes(64)))) - 3 - 32
+    text = pad_to(plain, room)
+    siv = MAC(k_day, assoc, text)[:16]
+    key, nonce = KDF(k_day, siv, "silbo/1/presence/seal", 32, 12)
+    ct = siv + seal(key, nonce, assoc, text)
+    signed = fields(b"silbo/1/sign/presence", assoc, ct)
+    r = int.from_bytes(sha512(prefix + signed), "little") % ORDER
+    point = ed_encode(ed_times(r, ED_BASE))
+    challenge = int.from_bytes(sha512(point + blinded + signed), "little") % ORDER
+    sig = point + ((r + challenge * secret) % ORDER).to_bytes(32, "little")
+    assert verifies(blinded, sig, signed)
+    return H("silbo/1/dht/presence", blinded), message((1, blinded), (2, seq), (3, expires_s), (4, ct), (5, sig))
+
+
+# ---------------------------------------------------------------- checking
+
+results = {"passed": 0, "failed": 0}
+
+
+def check(name, computed, published):
+    if isinstance(computed, bytes):
+        computed = computed.hex()
+    if computed == published:
+        results["passed"] += 1
+    else:
+        results["failed"] += 1
+        print(f"{name}: computed {computed!r}, published {published!r}")
+
+
+def unhex(values):
+    return {key: bytes.fromhex(value) for key, value in values.items() if isinstance(value, str)}
+
+
+def check_person(name, secrets, public):
+    dik, ddh = ed_public(secrets["dik_seed"]), x_public(secrets["ddh"])
+    aid, devices, heads = read_log([bytes.fromhex(e) for e in public["log"]])
+    check(f"{name} aid", aid, public["aid"])
+    check(f"{name} device id", device_id(dik), public["device_id"])
+    check(f"{name} certificate", device_cert(dik, ddh, 1110), public["cert"])
+    check(f"{name} is live", devices[device_id(dik)]["cert"], public["cert"])
+    check(f"{name} heads", [head.hex() for head in heads], public["log_heads"])
+    check(f"{name} head3", head3(heads), public["log_head3"])
+    genesis = parse(one(parse(one(parse(bytes.fromhex(public["log"][0])), 1)), 10))
+    root_seed = KDF(secrets["root_seed"], b"", "silbo/1/root")
+    check(f"{name} root key", ed_public(root_seed), one(genesis, 1).hex())
+    check(f"{name} bundle", bundle(secrets, 7, 7, 9 if secrets["otk"] else 0, 1148), public["bundle"])
+    return aid
+
+
+def check_handshake(name, vector):
+    given, out = vector["in"], vector["out"]
+    a, b, flat = unhex(given["initiator"]), unhex(given["responder"]), unhex(given)
+    aid_a = check_person(f"{name} initiator", a, given["initiator_public"])
+    aid_b = check_person(f"{name} responder", b, given["responder_public"])
+    cert_b = bytes.fromhex(given["responder_public"]["cert"])
+    pq, spk, ddh_b = kem_public(b["pq_seed"]), x_public(b["spk"]), x_public(b["ddh"])
+    otk_id = 9 if b["otk"] else 0
+    otk = x_public(b["otk"]) if otk_id else b""
+    prekeys = (7, spk, 7, pq, otk_id, otk)
+    ek, psk = flat["ephemeral"], flat["psk"]
+    shared, ct = ML_KEM_768._encaps_internal(pq, flat["kem_m"])
+    check(f"{name} kem_ct", ct, out["kem_ct"])
+    dh4 = dh(ek, otk) if otk_id else b""
+    mine = Handshake(aid_b, cert_b, prekeys, x_public(ek), ct, dh(ek, ddh_b), dh(ek, spk), dh4, shared, psk)
+    id_ct = seal(mine.k_id, bytes(12), mine.th0, flat["identity"])
+    check(f"{name} id_ct", id_ct, out["id_ct"])
+    init = message((1, 1), (2, x_public(ek)), (3, ct), (4, 7), (5, 7), (6, otk_id), (7, id_ct))
+    check(f"{name} init_block", init, out["init_block"])
+    keys = mine.finish(id_ct, aid_a, x_public(a["ddh"]), dh(a["ddh"], spk))
+
+    read = parse(init)
+    ek_public, ct = one(read, 2), one(read, 3)
+    dh4 = dh(b["otk"], ek_public) if otk_id else b""
+    theirs = Handshake(
+        aid_b, cert_b, prekeys, ek_public, ct, dh(b["ddh"], ek_public), dh(b["spk"], ek_public), dh4,
+        kem_decaps(b["pq_seed"], ct), psk,
+    )
+    check(f"{name} identity", unseal(theirs.k_id, bytes(12), theirs.th0, one(read, 7)), given["identity"])
+    answered = theirs.finish(one(read, 7), aid_a, x_public(a["ddh"]), dh(b["spk"], x_public(a["ddh"])))
+    for key, value in keys.items():
+        check(f"{name} {key}", value, out[key])
+        check(f"{name} {key} at the responder", answered[key], out[key])
+    end = Session.initiator(keys, flat["ratchet"], spk)
+    check(f"{name} first root", end.root, out["initiator_root"])
+    check(f"{name} first chain", end.sending[1], out["initiator_chain_key"])
+    check(f"{name} next header key", end.next_send, out["initiator_next_header_key"])
+
+
+def check_ratchet(vector):
+    keys = unhex(vector["session"])
+    ends = [
+        Session.initiator(keys, keys["initiator_ratchet"], x_public(keys["responder_spk"])),
+        Session.responder(keys, keys["responder_spk"]),
+    ]
+    sent = []
+    for number, step in enumerate(vector["steps"]):
+        name, end, raw = f"ratchet step {number}", ends[step["end"]], unhex({key: value for key, value in step.items() if key != "do"})
+        if step["do"] == "confirm":
+            end.confirmed = True
+        elif step["do"] == "send":
+            check(f"{name} number", end.sending[2], step["n"])
+            tag, preimage, envelope = end.seal(raw["head"], raw["padded"], raw["log_head3"], raw["salt"])
+            check(f"{name} tag", tag, step["tag"])
+            check(f"{name} preimage", preimage, step["preimage"])
+            check(f"{name} envelope", envelope, step["envelope"])
+            sent.append(envelope)
+        else:
+            plain, preimage, skipped = end.open(sent[step["message"]], raw["ratchet"])
+            check(f"{name} plaintext", plain, step["padded"])
+            check(f"{name} receipt", preimage, step["preimage"])
+            check(f"{name} skipped", None if skipped is None else [tag.hex() for tag in skipped], step.get("skipped"))
+
+
+def check_envelope(vector):
+    for head in vector["heads"]:
+        made = head_bytes(head["class"], head["ttl_code"], head["urgent"], head["no_infra"], head["expiry_hour"])
+        check("head", made, head["bytes"])
+        at = expires_ms(head["expiry_hour"], head["now_ms"])
+        check("expiry", at, head["expires_ms"])
+        check("keep until", min(at, head["now_ms"] + LIFETIMES_H[head["ttl_code"]] * HOUR_MS), head["keep_until_ms"])
+    parsed = vector["parsed"]
+    whole = bytes.fromhex(parsed["bytes"])
+    found, end = extensions(whole)
+    for name, value in (("tag", whole[4:16]), ("ext", whole[16:end]), ("sealed", whole[end:]), ("stamp", found[1]),
+                        ("zone", found[2]), ("cid", blake3(whole)[:16])):
+        check(f"parsed {name}", value, parsed[name])
+    for padding in vector["paddings"]:
+        check("padding", padded(padding["class"], bytes.fromhex(padding["plain"]), padding["overhead"]), padding["padded"])
+    frames = vector["frames"]
+    check("hello", b"\x01" + message((1, 1), (2, b"\x01" * 16), (3, b"\x02" * 16), (4, 1)), frames["hello"])
+    check("envelopes", b"\x02" + varint(40) + b"\x01" * 40 + varint(200) + b"\x02" * 200, frames["envelopes"])
+    check("receipts", b"\x03" + b"\x03" * 16 + b"\x04" * 16, frames["receipts"])
+    check("tag", tag_of(bytes.fromhex(vector["tag"]["preimage"])), vector["tag"]["tag"])
+    box = unhex(vector["box"])
+    key = KDF(box["key"], box["salt"], "silbo/1/box")
+    check("box", box["fixed"] + box["salt"] + seal(key, bytes(12), box["fixed"], box["padded"]), vector["box"]["envelope"])
+    tags = vector["invite_tags"]
+    tag, preimage = one_time_tag(bytes.fromhex(tags["key"]), tags["n"])
+    check("one-time tag", tag, tags["one_time"])
+    check("one-time preimage", preimage, tags["preimage"])
+    check("reusable tag", reusable_tag(bytes.fromhex(tags["key"]), tags["n"]), tags["reusable"])
+    given, pair = unhex(vector["pair"]), vector["pair"]
+    secret = pair_secret(given["own"], x_public(given["peer"]))
+    check("pair", secret, pair["secret"])
+    check("pair, other end", pair_secret(given["peer"], x_public(given["own"])), pair["secret"])
+    token = MAC(KDF(secret, b"", "silbo/1/link"), given["sender_peer"], given["receiver_peer"], given["nonce"])[:8]
+    check("link token", token, pair["token"])
+    reset = MAC(KDF(secret, b"", "silbo/1/reset"), given["from_aid"], given["to_aid"], u32(pair["epoch"]), u32(pair["n"]))[:16]
+    check("reset preimage", reset, pair["reset_preimage"])
+    check("reset tag", tag_of(reset), pair["reset_tag"])
+    check("reset box key", KDF(secret, b"", "silbo/1/reset-box"), pair["reset_box"])
+    check("reset psk", KDF(secret, b"", "silbo/1/reset-psk"), pair["reset_psk"])
+    check("base32", base32(bytes.fromhex(vector["texts"]["bytes"])), vector["texts"]["base32"])
+    check("base64url", base64url(bytes.fromhex(vector["texts"]["bytes"])), vector["texts"]["base64"])
+
+
+def check_invite(vector):
+    given = vector["in"]
+    raw = unhex({key: value for key, value in given.items() if key != "name"})
+    hints = [(1, raw["relay_key"] + raw["relay_addr"]), (3, raw["peer_key"] + raw["peer_addr"]), (5, given["name"].encode())]
+    made = invite_bytes(given["kind"], given["flags"], given["expires_ms"], raw["secret"], raw["aid"], hints)
+    check("CRC-16/GENIBUS", f"{crc16(b'123456789'):04X}", "D64E")
+    check("invite", made, vector["bytes"])
+    check("expiry day", int.from_bytes(made[2:4], "big"), vector["expiry_day"])
+    check("expiry", EPOCH_MS + vector["expiry_day"] * DAY_MS + int.from_bytes(made[42:44], "big") * 60_000, vector["expires_at_ms"])
+    check("link", "silbo:i/" + base64url(made), vector["link"])
+    check("qr", "SILBO:I/" + base32(made), vector["qr"])
+    check("web link", "https://silbo.example/k#" + base64url(made), vector["web_link"])
+    keys = invite_keys(raw["secret"])
+    for name, key in keys.items():
+        check(f"invite key {name}", key, vector["keys"][name])
+    card = vector["card"]
+    owner = unhex(card["owner"])
+    aid = check_person("card owner", owner, card["owner_public"])
+    body = bytes.fromhex(card["body"])
+    sealed = sealed_card(keys["card"], bytes.fromhex(card["salt"]), owner, aid, body)
+    check("card", sealed, card["sealed"])
+    profile = message((1, b"Ada"), (6, 1))
+    log = b"".join(message((2, bytes.fromhex(entry))) for entry in card["owner_public"]["log"])
+    parts = message((1, aid)) + log + message((3, profile), (4, bytes.fromhex(card["owner_public"]["bundle"])), (8, varint(1)), (9, 4))
+    check("card body", parts, card["body"])
+
+
+def check_identity(vector):
+    secrets = unhex(vector["secrets"])
+    check_person("first", secrets, vector["first"])
+    check_person("grown", secrets, vector["grown"])
+    _, devices, _ = read_log([bytes.fromhex(e) for e in vector["grown"]["log"]])
+    check("one device is left", len(devices), 1)
+    number = vector["safety_number"]
+    own, theirs = fingerprint(bytes.fromhex(number["own"])), fingerprint(bytes.fromhex(number["theirs"]))
+    check("safety number", "".join(sorted([half(own), half(theirs)])), number["digits"])
+    check("safety QR", "SILBO:V/" + base32(b"\x01" + own + theirs), number["qr"])
+
+
+def check_presence(vector):
+    raw = unhex(vector)
+    check("blind_vk", ed_public(raw["seed"]), vector["blind_vk"])
+    key, value = publish(raw["seed"], raw["k_pres"], vector["day"], vector["seq"], vector["expires_s"], raw["plain"])
+    check("DHT key", key, vector["dht_key"])
+    check("presence record", value, vector["value"])
+
+
+def check_mailbox(vector):
+    raw = unhex(vector)
+    seed, rid, sid = raw["seed"], raw["rid"], raw["sid"]
+    public = ed_public(seed)
+    bind = fields(public, raw["challenge"])
+    days, env, kib = u32(vector["ttl_days"]), u32(vector["max_env"]), u32(vector["max_kib"])
+    cids = [bytes.fromhex(cid) for cid in vector["cids"]]
+    tags = [bytes.fromhex(tag) for tag in vector["tags"]]
+
+    def signed(name, *parts):
+        return sign(seed, f"silbo/1/mbox/{name}", bind + fields(*parts))
+
+    check("CREATE", signed("create", rid, sid, public, raw["send_key"], days, env, kib), vector["create"])
+    check("FETCH", signed("read", rid, u64(vector["after"])), vector["read"])
+    check("ACK", signed("ack", rid, b"".join(u64(seq) for seq in vector["seqs"])), vector["ack"])
+    check("DELETE", signed("delete", rid), vector["delete"])
+    check("BLOB_PUT", signed("blob-put", raw["blob_id"], raw["blob"], days, public), vector["blob_put"])
+    check("BLOB_DEL", signed("blob-del", raw["blob_id"]), vector["blob_del"])
+    held = fields(sid, fields(*cids), u32(vector["until_hour"]))
+    check("Held", sign(seed, "silbo/1/held", held), vector["held"])
+    limits = fields(days + env + kib, public, raw["challenge"])
+    check("Limits", sign(seed, "silbo/1/mbox/limits", limits), vector["limits"])
+    for name, parts in (("deposit", cids), ("collect", tags)):
+        purpose = f"silbo/1/mbox/{name}".encode()
+        made = MAC(raw["send_key"], purpose, public, raw["challenge"], sid, b"".join(parts))[:16]
+        check(name.upper(), made, vector[name])
+
+
+def main():
+    def load(name):
+        return json.loads((VECTORS / f"{name}.json").read_text())
+
+    for name, vector in load("handshake").items():
+        check_handshake(name, vector)
+    checks = {
+        "ratchet": check_ratchet, "envelope": check_envelope, "invite": check_invite,
+        "identity": check_identity, "presence": check_presence, "mailbox": check_mailbox,
+    }
+    for name, run in checks.items():
+        try:
+            run(load(name))
+        except (AssertionError, InvalidTag, KeyError, ValueError) as error:
+            results["failed"] += 1
+            print(f"{name}: {type(error).__name__} {error}")
+    print(f"{results['passed']} passed, {results['failed']} failed")
+    return 1 if results["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
