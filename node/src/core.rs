@@ -6,13 +6,13 @@
 //! What a step asks for leaves only after the commit. When the disk fails, nothing of the batch has happened: whoever
 //! asked is told, the engine is opened anew on what was committed, and peers send again what they had no receipt for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::Rng;
 use silbo_protocol::Engine;
-use silbo_protocol::ids::{LinkId, PeerAddress, PeerKey};
-use silbo_protocol::input::{Input, Request, RequestId, Route};
+use silbo_protocol::ids::{LinkId, PeerAddress};
+use silbo_protocol::input::{Input, Request, RequestId};
 use silbo_protocol::step::{LiveEvent, Reply, RequestError, Send as Outgoing, Step};
 use silbo_protocol::store::StoreError;
 use silbo_protocol::time::{Moment, Now, UnixTime};
@@ -156,7 +156,7 @@ impl Core {
         let driver = Driver {
             db: engine.db,
             engine: engine.engine,
-            links: BTreeMap::new(),
+            links: BTreeSet::new(),
             address: None,
             waiting: BTreeMap::new(),
             next_request: 0,
@@ -166,7 +166,8 @@ impl Core {
             head: head_out,
             paused_until: Moment(0),
             events_since_prune: 0,
-            stale: false,
+            first: None,
+            stale: None,
             #[cfg(debug_assertions)]
             key_log: crate::key_log::KeyLog::open(),
         };
@@ -256,16 +257,10 @@ fn seed() -> [u8; 32] {
     seed
 }
 
-struct Link {
-    peer: PeerKey,
-    local: PeerKey,
-    route: Route,
-}
-
 struct Driver {
     db: Database,
     engine: Engine,
-    links: BTreeMap<LinkId, Link>,
+    links: BTreeSet<LinkId>,
     address: Option<PeerAddress>,
     waiting: BTreeMap<RequestId, Answer>,
     next_request: u64,
@@ -275,8 +270,10 @@ struct Driver {
     head: watch::Sender<u64>,
     paused_until: Moment,
     events_since_prune: u64,
-    /// The engine is ahead of the database and could not be opened anew: it may not be asked anything.
-    stale: bool,
+    /// What the engine wanted when it was opened, until it is committed with the next batch.
+    first: Option<Step>,
+    /// Why the engine, which is ahead of the database, could not be opened anew: it may not be asked anything.
+    stale: Option<StorageError>,
     #[cfg(debug_assertions)]
     key_log: crate::key_log::KeyLog,
 }
@@ -298,7 +295,8 @@ impl Driver {
         mut events: mpsc::Receiver<LinkEvent>,
         shutdown: Shutdown,
     ) -> Result<(), StorageError> {
-        self.first(first);
+        self.first = Some(first);
+        self.batch(Input::Wake, &mut inbox, &mut events);
         loop {
             let happened = self.next(&mut inbox, &mut events, &shutdown).await;
             let input = match happened {
@@ -321,21 +319,6 @@ impl Driver {
             drop(answer.send(Err(CoreError::Stopped)));
         }
         self.db.close()
-    }
-
-    /// What the engine wanted when it was opened.
-    fn first(&mut self, step: Step) {
-        let committed = self.db.begin().and_then(|()| self.db.apply(&step.writes)).and_then(|events| {
-            self.db.commit()?;
-            Ok(events)
-        });
-        match committed {
-            Ok(_) => self.hand_out(step.sends),
-            Err(problem) => {
-                self.db.rollback();
-                error!(%problem, "nothing could be written at start");
-            }
-        }
     }
 
     async fn next(
@@ -380,15 +363,10 @@ impl Driver {
     fn note(&mut self, event: LinkEvent) -> Option<Input> {
         Some(match event {
             LinkEvent::Up { link, peer, local, route } => {
-                self.links.insert(link, Link { peer: peer.clone(), local: local.clone(), route });
+                self.links.insert(link);
                 Input::LinkUp { link, peer, local, route }
             }
-            LinkEvent::Route { link, route } => {
-                if let Some(known) = self.links.get_mut(&link) {
-                    known.route = route;
-                }
-                Input::LinkRoute { link, route }
-            }
+            LinkEvent::Route { link, route } => Input::LinkRoute { link, route },
             LinkEvent::Frame { link, bytes } => Input::Frame { link, bytes },
             LinkEvent::Down { link } => {
                 self.links.remove(&link);
@@ -411,7 +389,13 @@ impl Driver {
     /// Handles an input and whatever waits behind it in one transaction.
     fn batch(&mut self, first: Input, inbox: &mut mpsc::Receiver<Job>, events: &mut mpsc::Receiver<LinkEvent>) {
         let mut read = None;
-        let outcome = self.transact(first, inbox, events, &mut read);
+        if let Some(problem) = self.stale.take() {
+            self.open_anew(&problem);
+        }
+        let outcome = match self.stale.clone() {
+            Some(problem) => Err(problem),
+            None => self.transact(first, inbox, events, &mut read),
+        };
         match outcome {
             Ok(done) => self.publish(done),
             Err(problem) => self.recover(&problem),
@@ -428,11 +412,16 @@ impl Driver {
         events: &mut mpsc::Receiver<LinkEvent>,
         read: &mut Option<Read>,
     ) -> Result<Done, StorageError> {
-        if self.stale {
-            return Err(StorageError::Io("the database could not be read after an error".to_owned()));
-        }
         self.db.begin()?;
         let mut done = Done::default();
+        let opened = self.first.take();
+        if let Some(step) = opened {
+            done.add(step, &mut self.db)?;
+            if let Some(address) = self.address.clone() {
+                let input = Input::OwnAddress { address };
+                done.add(self.engine.handle(input, now(), &self.db).map_err(store_failure)?, &mut self.db)?;
+            }
+        }
         let mut next = Some(first);
         for _ in 0..BATCH_MAX {
             let input = match next.take() {
@@ -442,13 +431,7 @@ impl Driver {
                     None => break,
                 },
             };
-            let step = self.engine.handle(input, now(), &self.db).map_err(store_failure)?;
-            let events = self.db.apply(&step.writes)?;
-            done.newest = events.last().map(|(seq, _)| *seq).or(done.newest);
-            done.events += events.len() as u64;
-            done.sends.extend(step.sends);
-            done.replies.extend(step.reply);
-            done.live.extend(step.events);
+            done.add(self.engine.handle(input, now(), &self.db).map_err(store_failure)?, &mut self.db)?;
             if read.is_some() {
                 break;
             }
@@ -530,46 +513,32 @@ impl Driver {
             drop(answer.send(Err(problem.clone().into())));
         }
         self.paused_until = now().moment.after_ms(DISK_PAUSE_MS);
-        self.stale = true;
-        if *problem != StorageError::Full
-            && let Err(problem) = self.db.reopen()
-        {
-            error!(%problem, "the database cannot be opened again");
-            return;
-        }
-        match Engine::open(&self.db, seed(), now()) {
-            Ok((engine, first)) => {
-                self.engine = engine;
-                self.stale = false;
-                self.hand_out(first.sends.into_iter().filter(|s| !matches!(s, Outgoing::Frame { .. })).collect());
-                self.tell_links();
-            }
-            Err(problem) => error!(%problem, "the database cannot be read"),
+        if self.stale.is_none() {
+            self.open_anew(problem);
         }
     }
 
-    /// Tells a fresh engine about the links that are up. Its answers are lost if the disk is still full: then
-    /// the links' peers time out and dial again.
-    fn tell_links(&mut self) {
-        let mut inputs: Vec<Input> = self.address.iter().map(|a| Input::OwnAddress { address: a.clone() }).collect();
-        for (link, known) in &self.links {
-            let (peer, local, route) = (known.peer.clone(), known.local.clone(), known.route);
-            inputs.push(Input::LinkUp { link: *link, peer, local, route });
-        }
-        for input in inputs {
-            if self.db.begin().is_err() {
-                return;
+    /// Opens the engine on what was committed, after an error also the files below it.
+    fn open_anew(&mut self, problem: &StorageError) {
+        let reopened = if *problem == StorageError::Full { Ok(()) } else { self.db.reopen() };
+        match reopened.and_then(|()| Engine::open(&self.db, seed(), now()).map_err(store_failure)) {
+            Ok((engine, first)) => {
+                self.engine = engine;
+                self.first = Some(first);
+                self.close_links();
             }
-            let done = self.engine.handle(input, now(), &self.db).map_err(store_failure).and_then(|step| {
-                self.db.apply(&step.writes)?;
-                self.db.commit()?;
-                Ok(step.sends)
-            });
-            match done {
-                Ok(sends) => self.hand_out(sends),
-                Err(_) => self.db.rollback(),
+            Err(problem) => {
+                error!(%problem, "the database cannot be opened again");
+                self.stale = Some(problem);
             }
         }
+    }
+
+    /// Closes every link: a fresh engine knows nothing of what was asked, promised or followed on them, and what came in
+    /// the lost batch was never answered. Peers see the end, dial again and ask again.
+    fn close_links(&mut self) {
+        let links = self.links.clone();
+        self.hand_out(links.into_iter().map(|link| Outgoing::Close { link }).collect());
     }
 }
 
@@ -586,6 +555,19 @@ struct Done {
     live: Vec<LiveEvent>,
     newest: Option<u64>,
     events: u64,
+}
+
+impl Done {
+    /// Adds what one step asked for, its writes to the open transaction.
+    fn add(&mut self, step: Step, db: &mut Database) -> Result<(), StorageError> {
+        let events = db.apply(&step.writes)?;
+        self.newest = events.last().map(|(seq, _)| *seq).or(self.newest);
+        self.events += events.len() as u64;
+        self.sends.extend(step.sends);
+        self.replies.extend(step.reply);
+        self.live.extend(step.events);
+        Ok(())
+    }
 }
 
 fn command(send: Outgoing) -> LinkCommand {

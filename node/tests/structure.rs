@@ -15,8 +15,8 @@ const ARROWS: [(&str, &str, &[&str]); 4] = [
 ];
 const FOLDERS: [&str; 7] = ["docs", "examples", "node", "protocol", "simulations", "tests", "transports"];
 const FILES: [&str; 6] = ["CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
-/// Files that may hold `unsafe` code, by their path from the top.
-const UNSAFE_IN: [&str; 0] = [];
+/// Files that may hold `unsafe` code, by their path from the top: an allocator that counts, for a test of bounds.
+const UNSAFE_IN: [&str; 1] = ["protocol/tests/decoders.rs"];
 /// What would give the core a clock, a lock, a socket, a disk, a thread or the system's randomness.
 const NOT_IN_THE_CORE: [&str; 12] = [
     "async-std",
@@ -32,7 +32,10 @@ const NOT_IN_THE_CORE: [&str; 12] = [
     "sled",
     "tokio",
 ];
+/// Examples are read in one go.
 const EXAMPLE_LINES_MAX: usize = 100;
+/// Programs that measure lie there too; nobody learns the API from them.
+const MEASUREMENTS: [&str; 1] = ["relay_churn.rs"];
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
@@ -198,6 +201,6 @@ fn examples_fit_on_two_screens_and_are_built() {
         let name = path.file_name().expect("a file name").to_string_lossy().into_owned();
         assert!(registered.contains(&name), "{name} is not an [[example]] of node/Cargo.toml");
         let lines = read(&path).lines().count();
-        assert!(lines <= EXAMPLE_LINES_MAX, "{name} has {lines} lines");
+        assert!(lines <= EXAMPLE_LINES_MAX || MEASUREMENTS.contains(&name.as_str()), "{name} has {lines} lines");
     }
 }

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from crashes.conversation import Pair, until
+from crashes.conversation import Pair, compare, key_faults, until
 from crashes.node import Refused, Unreachable, restore
 
 
@@ -64,6 +64,27 @@ def power_cuts(lab, options):
         node.start()
     no_faults(pair.finish(options.patience))
     return f"{options.cuts} cuts {struck}, 2 x {messages} messages; {keys_text(lab, options.debug)}"
+
+
+def checks_find_planted_faults(lab, options):
+    """A check that cannot fail proves nothing: each kind of fault is planted once."""
+    right = ["a 0", "a 1", "a 2"]
+    planted = {
+        "lost": ["a 0", "a 2"],
+        "shown twice": ["a 0", "a 1", "a 1", "a 2"],
+        "not in the order": ["a 0", "a 2", "a 1"],
+        "not sent by anybody": [*right, "b 0"],
+    }
+    assert not compare("history", right, right, ordered=True), "a right history is called wrong"
+    for kind, found in planted.items():
+        assert any(kind in fault for fault in compare("history", right, found, ordered=True)), f"{kind} is not found"
+    node = lab.node("keys")
+    tag, other = "0" * 24, "1" * 24
+    for second, faults in ((tag + " " + "a" * 64, 0), (other + " " + "b" * 64, 0), (tag + " " + "b" * 64, 1)):
+        with open(node.keylog, "w", encoding="ascii") as file:
+            file.write(f"{tag} {'a' * 64}\n{second}\n{tag} {'c' * 10}")
+        assert len(key_faults([node], lab)) == faults, f"the key log is read wrongly: {second}"
+    return f"{len(planted)} kinds of faults in a history and a key used twice are found"
 
 
 WRITER = """

@@ -85,7 +85,12 @@ class Node:
         return sent.get("path"), time.monotonic() - began
 
     def history(self, contact):
-        return self.call("history", contact, "--limit", "500")["items"]
+        """The whole conversation, oldest first."""
+        pages = []
+        while not pages or len(pages[0]) == 200:
+            before = ["--before", pages[0][0]["id"]] if pages else []
+            pages.insert(0, self.call("history", contact, "--limit", "200", *before)["items"])
+        return [item for page in pages for item in page]
 
     def received(self, contact):
         """Texts of the contact, as the conversation shows them."""

@@ -3,6 +3,7 @@
 //! A feed wakes when the newest committed number changes and reads the log again; it never asks in a loop. What it has
 //! read is bounded by one page; a reader that does not keep up only falls behind in the log.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -100,8 +101,8 @@ pub(super) async fn named(api: &Api, page: EventPage, filter: &Filter) -> Vec<Ev
         }
         let name = match event.chat {
             Some(chat) => {
-                if !names.contains_key(&chat) {
-                    names.insert(chat, people::name(api, chat).await);
+                if let Entry::Vacant(unknown) = names.entry(chat) {
+                    unknown.insert(people::name(api, chat).await);
                 }
                 names.get(&chat).cloned().flatten()
             }

@@ -193,10 +193,8 @@ impl Guard {
         if !self.hosts.contains(&host) {
             return Err(Refusal::WrongHost);
         }
-        if let Some(authority) = uri.authority() {
-            if HostPort::parse(authority.as_str()) != Some(host.clone()) {
-                return Err(Refusal::WrongHost);
-            }
+        if uri.authority().is_some_and(|authority| HostPort::parse(authority.as_str()).as_ref() != Some(&host)) {
+            return Err(Refusal::WrongHost);
         }
         if let Some(origin) = origin {
             // Exactly `http://` and the host asked, which is one of ours; `null` and everything else is a stranger.

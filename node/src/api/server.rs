@@ -116,10 +116,9 @@ impl Drop for Server {
         self.stop.cancel();
         self.kill.cancel();
         self.stop_sockets();
-        if let Some(path) = &self.socket_path {
-            if let Err(error) = fs::remove_file(path) {
-                tracing::debug!(%error, "the API socket was gone already");
-            }
+        let Some(path) = &self.socket_path else { return };
+        if let Err(error) = fs::remove_file(path) {
+            tracing::debug!(%error, "the API socket was gone already");
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Figures {
     pub(super) loopback: [Speed; 3],
     pub(super) slow: Option<[Speed; 3]>,
     pub(super) raw_connect_bytes: Option<u64>,
+    /// Of two nodes: with everything a node says to a relay of its own.
+    pub(super) connect_bytes: Option<u64>,
     pub(super) first_contact_bytes: Option<u64>,
     pub(super) raw_wire_bytes: Option<f64>,
     pub(super) wire_bytes: Option<f64>,
@@ -65,7 +67,7 @@ impl Figures {
             "slowLink": self.slow.map(speeds),
             "rttMs": self.rtt_ms,
             "wireBytesPer100ByteMessage": {"raw": self.raw_wire_bytes, "silbo": self.wire_bytes},
-            "firstContactBytes": {"rawConnect": self.raw_connect_bytes, "silbo": self.first_contact_bytes},
+            "firstContactBytes": {"rawConnect": self.raw_connect_bytes, "relayConnect": self.connect_bytes, "silbo": self.first_contact_bytes},
             "idleBytesPerMinute": self.idle_bytes_per_minute,
             "rssMib": {"idle": self.idle_rss_mib, "loaded": self.loaded_rss_mib},
             "readyMs": self.ready_ms,

@@ -15,6 +15,7 @@ mod namespace;
 mod nodes;
 mod raw;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -46,6 +47,8 @@ pub struct PairOptions {
     pub length: Duration,
     /// How long the idle node is watched.
     pub idle: Duration,
+    /// The program whose nodes are measured; `None` for this one.
+    pub program: Option<PathBuf>,
 }
 
 /// Measures, and returns what was found: a document for programs and a text for people.
@@ -66,7 +69,7 @@ pub fn pair(options: &PairOptions) -> Result<Option<Figures>, Failure> {
 
 async fn measure(options: &PairOptions) -> Result<Figures, Failure> {
     let network = Network::here();
-    let folder = Folder::make()?;
+    let folder = Folder::make(options.program.clone())?;
     let mut figures = Figures { rtt_ms: options.rtt.as_secs_f64() * 1e3, ..Figures::default() };
     if !network.is_own() {
         figures.notes.push("no network of its own (unshare, ip): bytes and the slow link are left out".to_owned());
@@ -75,13 +78,17 @@ async fn measure(options: &PairOptions) -> Result<Figures, Failure> {
     let relay = Node::relay(&folder, "R").await?;
     let ada = Node::person(&folder, "Ada").await?;
     let address = relay.text("relay.status", json!({}), "address").await?;
+    tokio::time::sleep(SETTLE).await;
+    let before = network.bytes();
     ada.call("relay.add", json!({"address": address})).await?;
     tokio::time::sleep(SETTLE).await;
+    figures.connect_bytes = spent(&network, before);
     figures.idle_rss_mib = ada.rss_mib();
-    if let Some(before) = network.bytes() {
+    if network.is_own() {
+        let before = network.bytes();
         tokio::time::sleep(options.idle).await;
-        let spent = network.bytes().unwrap_or(before).saturating_sub(before);
-        figures.idle_bytes_per_minute = Some(spent as f64 * 60.0 / options.idle.as_secs_f64());
+        let minutes = options.idle.as_secs_f64() / 60.0;
+        figures.idle_bytes_per_minute = spent(&network, before).map(|bytes| bytes as f64 / minutes);
     }
 
     let bob = Node::person(&folder, "Bob").await?;
@@ -103,7 +110,7 @@ async fn measure(options: &PairOptions) -> Result<Figures, Failure> {
     Ok(figures)
 }
 
-/// From the invitation to both sides knowing each other; then the same two once more, who only have to connect.
+/// From the invitation to both sides knowing each other.
 async fn first_contact(network: &Network, ada: &Node, bob: &Node, figures: &mut Figures) -> Result<(), Failure> {
     let link = ada.text("invite.create", json!({}), "link").await?;
     tokio::time::sleep(SETTLE).await;
@@ -112,9 +119,12 @@ async fn first_contact(network: &Network, ada: &Node, bob: &Node, figures: &mut 
     bob.until_active("Ada").await?;
     ada.until_active("Bob").await?;
     tokio::time::sleep(SETTLE).await;
-    let spent = |before: Option<u64>| Some(network.bytes()?.saturating_sub(before?));
-    figures.first_contact_bytes = spent(before);
+    figures.first_contact_bytes = spent(network, before);
     Ok(())
+}
+
+fn spent(network: &Network, before: Option<u64>) -> Option<u64> {
+    Some(network.bytes()?.saturating_sub(before?))
 }
 
 async fn wire_bytes(
@@ -123,7 +133,7 @@ async fn wire_bytes(
 ) -> Result<Option<f64>, Failure> {
     let before = network.bytes();
     let count = messages.await?.len().max(1);
-    Ok(network.bytes().zip(before).map(|(after, before)| after.saturating_sub(before) as f64 / count as f64))
+    Ok(spent(network, before).map(|bytes| bytes as f64 / count as f64))
 }
 
 /// Raw and Silbo in turn, so that whatever else the machine does meets both.

@@ -1,7 +1,7 @@
 //! Whole nodes as child processes, each in a folder of its own, driven over its API.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,15 +21,18 @@ const LOOK: Duration = Duration::from_millis(2);
 /// A temporary folder, gone when dropped.
 pub(super) struct Folder {
     path: PathBuf,
+    program: PathBuf,
 }
 
 impl Folder {
-    pub(super) fn make() -> Result<Folder, Failure> {
+    pub(super) fn make(program: Option<PathBuf>) -> Result<Folder, Failure> {
+        let program = program.map_or_else(std::env::current_exe, Ok);
+        let program = program.map_err(|error| broken("the program is not found").why(error.to_string()))?;
         let mut name = [0; 4];
         rand::rng().fill_bytes(&mut name);
         let path = std::env::temp_dir().join(format!("silbo-bench-{:08x}", u32::from_be_bytes(name)));
         fs::create_dir(&path).map_err(|error| broken("no temporary folder").why(error.to_string()))?;
-        Ok(Folder { path })
+        Ok(Folder { path, program })
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
@@ -53,19 +56,20 @@ pub(super) struct Node {
 impl Node {
     /// A person's node, listening on QUIC at a free port of the loopback address.
     pub(super) async fn person(folder: &Folder, name: &str) -> Result<Node, Failure> {
-        Node::start(&folder.file(name), &["up", "--name", name, "--no-mdns", "--no-qr"]).await
+        Node::start(folder, name, &["up", "--name", name, "--no-mdns", "--no-qr"]).await
     }
 
     /// A relay.
     pub(super) async fn relay(folder: &Folder, name: &str) -> Result<Node, Failure> {
-        Node::start(&folder.file(name), &["relay", "serve"]).await
+        Node::start(folder, name, &["relay", "serve"]).await
     }
 
-    async fn start(home: &Path, command: &[&str]) -> Result<Node, Failure> {
+    async fn start(folder: &Folder, name: &str, command: &[&str]) -> Result<Node, Failure> {
+        let home = folder.file(name);
         let failed = |error: std::io::Error| broken("a node does not start").why(error.to_string());
-        let choices = PathChoices { home: Some(home.to_owned()), ..PathChoices::default() };
+        let choices = PathChoices { home: Some(home.clone()), ..PathChoices::default() };
         let paths = Paths::choose(&choices).map_err(|error| broken("no paths").why(error.to_string()))?;
-        let mut start = Command::new(std::env::current_exe().map_err(failed)?);
+        let mut start = Command::new(&folder.program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SILBO_")) {
             start.env_remove(name);
         }

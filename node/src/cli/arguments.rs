@@ -281,6 +281,9 @@ pub enum BenchCommand {
         /// How long the idle node is watched
         #[arg(long, default_value = "60s", value_parser = parse_duration)]
         idle: Duration,
+        /// Measure nodes of another build: a silbo program
+        #[arg(long, value_name = "FILE")]
+        program: Option<PathBuf>,
     },
 }
 

@@ -202,6 +202,11 @@ impl Connection {
     }
 
     async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        // The answer before must have left the connection.
+        self.sender
+            .ready()
+            .await
+            .map_err(|error| broken(&error.to_string()))?;
         self.sender
             .send_request(request)
             .await

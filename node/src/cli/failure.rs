@@ -179,6 +179,29 @@ impl Failure {
         Failure::new(Class::InvalidParams, what).hint(hint)
     }
 
+    /// A mistake on the command line: the sentences of clap in three lines.
+    #[must_use]
+    pub fn of_command_line(error: &clap::Error) -> Failure {
+        let text = error.render().to_string();
+        let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut paragraphs = text.split("\n\n").map(one_line);
+        let head = paragraphs.next().unwrap_or_default();
+        let head = head.strip_prefix("error: ").unwrap_or(&head);
+        // `invalid value 'x' for '--timeout <TIMEOUT>': the reason`
+        let mut failure = match head.split_once("': ") {
+            Some((what, why)) => Failure::new(Class::InvalidParams, format!("{what}'")).why(why),
+            None => Failure::new(Class::InvalidParams, head.trim_end_matches(':')),
+        };
+        for paragraph in paragraphs {
+            if let Some(usage) = paragraph.strip_prefix("Usage: ") {
+                failure.hint = usage.to_owned();
+            } else if let Some(tip) = paragraph.strip_prefix("tip: ") {
+                failure.why = tip.to_owned();
+            }
+        }
+        failure
+    }
+
     /// Reads the `error` member of a JSON-RPC answer.
     #[must_use]
     pub fn of_rpc_error(error: &Value) -> Failure {
@@ -314,6 +337,27 @@ mod tests {
         assert_eq!(Class::of_rpc_code(-32_601), Class::Version);
         for code in [0, 1, -32_000, -32_012, -32_603, i64::MIN, i64::MAX] {
             assert_eq!(Class::of_rpc_code(code), Class::Internal, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_on_the_command_line_becomes_three_lines() {
+        use clap::Parser;
+        let failure = |line: &str| {
+            let parsed = crate::cli::arguments::Arguments::try_parse_from(line.split(' '));
+            Failure::of_command_line(&parsed.expect_err("a mistake"))
+        };
+        let value = failure("silbo relay add 127.0.0.1:4001");
+        assert_eq!(value.what, "invalid value '127.0.0.1:4001' for '<ADDRESS>'");
+        assert!(value.why.starts_with("a multiaddr"), "{}", value.why);
+        let missing = failure("silbo add");
+        assert_eq!(missing.what, "the following required arguments were not provided: <LINK>");
+        assert!(missing.hint.starts_with("silbo add"), "{}", missing.hint);
+        let unknown = failure("silbo sned ada hi");
+        assert!(unknown.what.contains("'sned'") && unknown.why.contains("'send'"), "{unknown:?}");
+        for failure in [value, missing, unknown] {
+            assert_eq!(failure.class.exit_code(), 2);
+            assert_eq!(failure.three_lines().lines().count(), 3);
         }
     }
 

@@ -72,11 +72,7 @@ impl Session {
 pub fn main(program: Program) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help on stdout with 0, mistakes on stderr with 2; a closed stream leaves nobody to tell.
-            drop(error.print());
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return mistyped(&error),
     };
     let form = match (arguments.global.json, arguments.global.jsonl) {
         (_, true) => Form::JsonLines,
@@ -99,6 +95,25 @@ pub fn main(program: Program) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(class) => ExitCode::from(class.exit_code()),
     }
+}
+
+/// Help that was asked for goes to stdout with 0, help that was not to stderr with 2; a mistake is a failure like any other.
+fn mistyped(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if help {
+        // A closed stream leaves nobody to tell.
+        drop(error.print());
+    } else {
+        // The arguments were not understood, so this one is looked for by hand.
+        let json = std::env::args_os().any(|word| word == "--json" || word == "--jsonl");
+        let form = if json { Form::Json } else { Form::Text };
+        Screen::new(form, false).failure(&Failure::of_command_line(error));
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn session(global: Global, screen: Screen, program: Program) -> Result<Session, Class> {
@@ -140,8 +155,8 @@ fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Schema => session.screen.document(&(session.program.schema)()),
         Command::Paths => local::paths(session),
         Command::Help { topic } => topics::help(session, &topic),
-        Command::Bench(BenchCommand::Pair { rtt, seconds, idle }) => {
-            let options = PairOptions { rtt, length: std::time::Duration::from_secs(seconds.into()), idle };
+        Command::Bench(BenchCommand::Pair { rtt, seconds, idle, program }) => {
+            let options = PairOptions { rtt, length: std::time::Duration::from_secs(seconds.into()), idle, program };
             match bench::pair(&options)? {
                 Some(figures) => session.screen.result(&figures.document(), |_, _| figures.text()),
                 None => Ok(()),

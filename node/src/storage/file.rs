@@ -22,7 +22,6 @@ const STATEMENTS_MAX: usize = 64;
 const RULE_OF_NEW_FILES: &str = "PRAGMA auto_vacuum = INCREMENTAL";
 
 /// Rules of both files. `locking_mode` before WAL keeps the index of the log in the heap, so nothing is memory-mapped.
-/// A log of 256 pages (1 MiB) is checkpointed and cut back, so that small mailboxes stay small.
 const RULES: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA journal_mode = WAL;
@@ -34,15 +33,21 @@ const RULES: &str = "
     PRAGMA temp_store = MEMORY;
     PRAGMA mmap_size = 0;
     PRAGMA cache_size = -8192;
-    PRAGMA wal_autocheckpoint = 256;
-    PRAGMA journal_size_limit = 1048576;
 ";
+
+/// A write-ahead log of so many pages is checkpointed and cut back to this length. 1 MiB: small mailboxes stay small.
+pub(super) const MAILBOX_LOG_PAGES: i64 = 256;
+/// 4 MiB: a batch of messages changes some hundred pages, and a checkpoint syncs twice.
+pub(super) const PRIVATE_LOG_PAGES: i64 = 1_024;
+const PAGE_BYTES: i64 = 4_096;
 
 /// What is known before a file is opened.
 pub(super) struct Opening {
     pub(super) path: PathBuf,
     pub(super) name: &'static str,
     pub(super) key: Zeroizing<[u8; 32]>,
+    /// Pages of the write-ahead log after which it is checkpointed.
+    pub(super) log_pages: i64,
     /// True when the file was complete once, so that an absent or empty one is damage and not a beginning.
     pub(super) exists: bool,
     /// True when the key is known to be the right one, so that a file it does not open is damaged.
@@ -107,6 +112,8 @@ impl Opening {
             connection.execute_batch(RULE_OF_NEW_FILES)?;
         }
         connection.execute_batch(RULES)?;
+        connection.execute_batch(&format!("PRAGMA wal_autocheckpoint = {}", self.log_pages))?;
+        connection.execute_batch(&format!("PRAGMA journal_size_limit = {}", self.log_pages * PAGE_BYTES))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;

@@ -66,8 +66,13 @@ impl Database {
 pub(super) fn put(connection: &Connection, item: &ItemRow) -> Result<bool, StorageError> {
     let body = if item.visible { item.body.as_str() } else { "" };
     let known = indexed(connection, &item.chat, &item.id)?;
-    let row = write(connection, item, body, known.as_ref().map(|(row, _)| *row)).map_err(failed)?;
-    let old = known.map(|(_, body)| body).unwrap_or_default();
+    // A delivery state that moves is the most frequent change: it leaves every index as it is.
+    if let Some(known) = known.as_ref().filter(|known| known.has_place_and_text(item, body)) {
+        update(connection, item, known.row).map_err(failed)?;
+        return Ok(false);
+    }
+    let row = write(connection, item, body, known.as_ref().map(|known| known.row)).map_err(failed)?;
+    let old = known.map(|known| known.body).unwrap_or_default();
     if old != body {
         unindex(connection, row, &old)?;
         index(connection, row, body)?;
@@ -81,7 +86,7 @@ pub(super) fn put(connection: &Connection, item: &ItemRow) -> Result<bool, Stora
 
 /// Erases a row, its words in the search index, and its text in the event log. Says whether there was one.
 pub(super) fn erase(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<bool, StorageError> {
-    let Some((row, body)) = indexed(connection, chat, id)? else { return Ok(false) };
+    let Some(Known { row, body, .. }) = indexed(connection, chat, id)? else { return Ok(false) };
     unindex(connection, row, &body)?;
     connection
         .prepare_cached("DELETE FROM items WHERE row = ?1")
@@ -212,14 +217,41 @@ fn place(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<Place
     Ok(Place { lamport, sent_at: written_at, id: id.0 })
 }
 
-/// Row number and indexed text of a message.
-fn indexed(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<Option<(i64, String)>, StorageError> {
+/// What the indexes know of a message.
+struct Known {
+    row: i64,
+    lamport: i64,
+    sent_at: i64,
+    body: String,
+}
+
+impl Known {
+    fn has_place_and_text(&self, item: &ItemRow, body: &str) -> bool {
+        self.lamport == integer(item.lamport) && self.sent_at == integer(item.sent_at.0) && self.body == body
+    }
+}
+
+fn indexed(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<Option<Known>, StorageError> {
     connection
-        .prepare_cached("SELECT row, body FROM items WHERE chat = ?1 AND id = ?2")
+        .prepare_cached("SELECT row, lamport, sent_at, body FROM items WHERE chat = ?1 AND id = ?2")
         .and_then(|mut statement| {
-            statement.query_row(params![chat.0, id.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            let known = |row: &Row<'_>| {
+                Ok(Known { row: row.get(0)?, lamport: row.get(1)?, sent_at: row.get(2)?, body: row.get(3)? })
+            };
+            statement.query_row(params![chat.0, id.0], known).optional()
         })
         .map_err(failed)
+}
+
+fn update(connection: &Connection, item: &ItemRow, row: i64) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE items SET stored_at = ?2, outgoing = ?3, visible = ?4, state = ?5, expires_at = ?6, slot = ?7
+         WHERE row = ?1",
+    )?;
+    let (stored_at, expires_at) = (integer(item.stored_at.0), integer(item.expires_at.0));
+    statement
+        .execute(params![row, stored_at, item.outgoing, item.visible, item.state, expires_at, guarded(&item.slot)])
+        .map(drop)
 }
 
 fn write(connection: &Connection, item: &ItemRow, body: &str, row: Option<i64>) -> rusqlite::Result<i64> {

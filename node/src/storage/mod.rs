@@ -135,12 +135,12 @@ impl Files {
         let expected = base32::encode_lower(&key.derive("silbo key check v1")[..16]);
         let check = file::read_check(&check_path)?;
         let key_is_right = check.as_deref() == Some(expected.as_bytes());
-        let open = |name, label, migrations| {
+        let open = |name, label, log_pages, migrations| {
             let (path, key) = (dir.join(name), key.derive(label));
-            file::Opening { path, name, key, exists: check.is_some(), key_is_right }.open(migrations)
+            file::Opening { path, name, key, log_pages, exists: check.is_some(), key_is_right }.open(migrations)
         };
-        let private = open(PRIVATE_FILE, "silbo private database v1", schema::PRIVATE)?;
-        let mailbox = open(MAILBOX_FILE, "silbo mailbox database v1", schema::MAILBOX)?;
+        let private = open(PRIVATE_FILE, "silbo private database v1", file::PRIVATE_LOG_PAGES, schema::PRIVATE)?;
+        let mailbox = open(MAILBOX_FILE, "silbo mailbox database v1", file::MAILBOX_LOG_PAGES, schema::MAILBOX)?;
         let epoch = private
             .query_row("SELECT value FROM node WHERE name = 'epoch'", [], |row| row.get::<_, Vec<u8>>(0))
             .map_err(|error| StorageError::from_sqlite(PRIVATE_FILE, &error))?;

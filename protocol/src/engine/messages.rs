@@ -183,7 +183,7 @@ impl Engine {
 
     fn slot(&self, chat: &ChatId, id: &MessageId, turn: &Turn) -> Result<(Slot, UnixTime), StoreError> {
         match turn.item(chat, id)? {
-            Some(row) => Ok((Slot::decode(&row.slot).ok_or_else(|| StoreError::Broken("a message row does not decode".to_owned()))?, row.stored_at)),
+            Some(row) => Ok((slot_of(&row)?, row.stored_at)),
             None => Ok((Slot::default(), turn.now.unix)),
         }
     }
@@ -199,10 +199,8 @@ impl Engine {
 
     /// Raises the delivery state of an own message, if the evidence is new.
     pub(super) fn raise(&mut self, chat: ChatId, id: MessageId, state: DeliveryState, path: Option<Path>, turn: &mut Turn) -> Result<(), StoreError> {
-        if turn.item(&chat, &id)?.is_none() {
-            return Ok(());
-        }
-        let (mut slot, stored_at) = self.slot(&chat, &id, turn)?;
+        let Some(row) = turn.item(&chat, &id)? else { return Ok(()) };
+        let (mut slot, stored_at) = (slot_of(&row)?, row.stored_at);
         if slot.raise(state, path) {
             self.put_slot(chat, id, &slot, stored_at, turn);
             turn.event(Some(chat), Some(id), EventKind::MessageState { state: slot.delivery(), path });
@@ -514,6 +512,10 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn slot_of(row: &ItemRow) -> Result<Slot, StoreError> {
+    Slot::decode(&row.slot).ok_or_else(|| StoreError::Broken("a message row does not decode".to_owned()))
 }
 
 /// Names of hops are few and fixed.

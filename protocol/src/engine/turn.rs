@@ -26,9 +26,14 @@ impl<'a> Turn<'a> {
         Self { now, store, values: BTreeMap::new(), items: BTreeMap::new(), step: Step::default() }
     }
 
-    /// The whole step, ready for the driver.
+    /// The whole step, ready for the driver. A record that was set several times is written once, as it is at last.
     pub(super) fn finish(self) -> Step {
-        self.step
+        let Self { values, mut step, .. } = self;
+        step.writes.extend(values.into_iter().map(|((table, key), value)| match value {
+            Some(value) => Write::Put { table, key, value },
+            None => Write::Delete { table, key },
+        }));
+        step
     }
 
     /// The store itself, for parts that keep their own overlay (the mailbox server).
@@ -52,8 +57,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) {
-        self.values.insert((table, key.to_vec()), Some(value.clone()));
-        self.step.writes.push(Write::Put { table, key: key.to_vec(), value });
+        self.values.insert((table, key.to_vec()), Some(value));
     }
 
     pub(super) fn put_record(&mut self, table: Table, key: &[u8], record: &impl Message) {
@@ -62,7 +66,6 @@ impl<'a> Turn<'a> {
 
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) {
         self.values.insert((table, key.to_vec()), None);
-        self.step.writes.push(Write::Delete { table, key: key.to_vec() });
     }
 
     pub(super) fn item(&self, chat: &ChatId, id: &MessageId) -> Result<Option<ItemRow>, StoreError> {
@@ -98,16 +101,15 @@ impl<'a> Turn<'a> {
 
     /// One write that later reads of this call must see.
     pub(super) fn extend_seen(&mut self, write: Write) {
-        match &write {
+        match write {
             Write::Put { table, key, value } => {
-                self.values.insert((*table, key.clone()), Some(value.clone()));
+                self.values.insert((table, key), Some(value));
             }
             Write::Delete { table, key } => {
-                self.values.insert((*table, key.clone()), None);
+                self.values.insert((table, key), None);
             }
-            _ => {}
+            other => self.step.writes.push(other),
         }
-        self.step.writes.push(write);
     }
 
     /// Appends to the persisted event log.

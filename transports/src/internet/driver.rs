@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
-use super::address::{is_circuit, peer_key};
+use super::address::{ip, is_circuit, peer_key};
 use super::behaviour::{Node, NodeEvent};
 use super::circuits::Circuit;
 use super::dht::Dht;
@@ -338,7 +338,14 @@ impl Driver {
                 tracing::debug!(%address, "reachable");
                 self.announce_soon();
             }
-            SwarmEvent::ExpiredListenAddr { .. } | SwarmEvent::ExternalAddrExpired { .. } => self.announce_soon(),
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                tracing::debug!(%address, "no longer listening");
+                if let Some(gone) = ip(&address).filter(|_| !is_circuit(&address)) {
+                    self.on_address_lost(gone);
+                }
+                self.announce_soon();
+            }
+            SwarmEvent::ExternalAddrExpired { .. } => self.announce_soon(),
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 //! Who wants a link opens a stream on the best connection; that is the dialer, or both. When both have opened one at
 //! the same time, the stream of the smaller peer id stays. Nobody opens streams on connections that only the DHT uses.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use libp2p::core::ConnectedPoint;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::address::{dialable, is_circuit, peer_id, peer_key, route};
+use super::address::{dialable, ip, is_circuit, peer_id, peer_key, route};
 use super::clock::unix_ms;
 use super::driver::{Driver, Due};
 use super::framing::{Full, Queue, queue};
@@ -26,6 +27,8 @@ use crate::medium::INTERNET;
 
 /// A dial that has led to no link by then has failed.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Dials of one peer at a time: addresses learned meanwhile need not wait for those that lead nowhere.
+const DIALS_MAX: usize = 3;
 
 /// A peer that is connected, dialled, or linked.
 #[derive(Debug, Default)]
@@ -34,7 +37,8 @@ pub(super) struct Peer {
     link: Option<LinkId>,
     /// A link is wanted: `Up` or `DialFailed` is owed by then.
     wanted: Option<Instant>,
-    dial: Option<ConnectionId>,
+    /// Dials under way, and the addresses each tries.
+    dials: Vec<(ConnectionId, Vec<Multiaddr>)>,
     /// The stream we have opened, not yet taken by the other end.
     proposal: Option<Proposal>,
     /// The other end is being asked whether it means to replace our link.
@@ -55,6 +59,8 @@ pub(super) struct Connection {
     pub(super) remote: Multiaddr,
     /// We dialled it, so `remote` is where the peer listens.
     pub(super) dialled: bool,
+    /// The address of this machine it runs from; `None` where the system cannot say.
+    local: Option<IpAddr>,
     route: Route,
 }
 
@@ -93,13 +99,20 @@ impl Driver {
         self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
 
         let entry = self.peers.entry(peer).or_default();
-        if entry.wanted.is_some() {
+        if entry.wanted.is_some() && entry.link.is_none() {
+            addrs.retain(|addr| !entry.dials.iter().any(|(_, tried)| tried.contains(addr)));
+            if !addrs.is_empty() && (1..DIALS_MAX).contains(&entry.dials.len()) {
+                let deadline = Instant::now() + DIAL_TIMEOUT;
+                entry.wanted = Some(deadline);
+                self.deadlines.insert((deadline, Due::Dial(peer)));
+                self.start_dial(peer, addrs, PeerCondition::Always);
+            }
             return;
         }
         if let Some(link) = entry.link {
             let circuit = self.links.get(&link).is_some_and(|link| link.route == Route::Circuit);
             addrs.retain(|addr| !is_circuit(addr));
-            if circuit && !addrs.is_empty() && entry.dial.is_none() {
+            if circuit && !addrs.is_empty() && entry.dials.is_empty() {
                 self.start_dial(peer, addrs, PeerCondition::Always);
             }
             return;
@@ -123,14 +136,16 @@ impl Driver {
         let opts = if addrs.is_empty() {
             DialOpts::peer_id(peer).condition(condition).build()
         } else {
-            DialOpts::peer_id(peer).condition(condition).addresses(addrs).build()
+            DialOpts::peer_id(peer).condition(condition).addresses(addrs.clone()).build()
         };
         let connection = opts.connection_id();
         match self.swarm.dial(opts) {
-            Ok(()) => self.peers.entry(peer).or_default().dial = Some(connection),
+            Ok(()) => self.peers.entry(peer).or_default().dials.push((connection, addrs)),
             Err(error) => {
                 tracing::debug!(%error, "cannot dial");
-                self.fail_dial(peer);
+                if self.peers.get(&peer).is_some_and(|entry| entry.dials.is_empty()) {
+                    self.fail_dial(peer);
+                }
             }
         }
     }
@@ -157,14 +172,15 @@ impl Driver {
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };
-        if entry.dial != Some(connection) {
+        let before = entry.dials.len();
+        entry.dials.retain(|(id, _)| *id != connection);
+        if entry.dials.len() == before {
             return;
         }
-        entry.dial = None;
-        if entry.connections.is_empty() && entry.link.is_none() {
-            self.fail_dial(peer);
-        } else {
+        if !entry.connections.is_empty() || entry.link.is_some() {
             self.propose(peer);
+        } else if entry.dials.is_empty() {
+            self.fail_dial(peer);
         }
     }
 
@@ -173,13 +189,12 @@ impl Driver {
         // The accepting end of a circuit sees no relay in the other end's address.
         let route = if endpoint.is_relayed() { Route::Circuit } else { route(&remote) };
         tracing::debug!(?route, dialled = endpoint.is_dialer(), "connected");
-        self.connections.insert(id, Connection { peer, remote, dialled: endpoint.is_dialer(), route });
+        let local = ip(&remote).and_then(source_towards);
+        self.connections.insert(id, Connection { peer, remote, dialled: endpoint.is_dialer(), local, route });
         let local = self.local;
         let entry = self.peers.entry(peer).or_default();
         entry.connections.push(id);
-        if entry.dial == Some(id) {
-            entry.dial = None;
-        }
+        entry.dials.retain(|(dial, _)| *dial != id);
         match entry.link {
             None if entry.wanted.is_some() => self.propose(peer),
             // Both ends see the direct connection; one of them moves the link.
@@ -207,7 +222,7 @@ impl Driver {
         if idle && entry.wanted.is_some() {
             if !entry.connections.is_empty() {
                 self.propose(peer);
-            } else if entry.dial.is_none() {
+            } else if entry.dials.is_empty() {
                 self.fail_dial(peer);
             }
         }
@@ -218,7 +233,7 @@ impl Driver {
         let Some(entry) = self.peers.get(&peer) else {
             return;
         };
-        let busy = entry.link.is_some() || entry.wanted.is_some() || entry.dial.is_some() || entry.replacing;
+        let busy = entry.link.is_some() || entry.wanted.is_some() || !entry.dials.is_empty() || entry.replacing;
         if !busy && entry.connections.is_empty() {
             self.peers.remove(&peer);
             self.swarm.behaviour_mut().limits.remove_peer_id(&peer);
@@ -394,6 +409,16 @@ impl Driver {
         self.close_connection(peer, connection);
     }
 
+    /// This machine has lost an address: what ran from it is dead, and would be noticed only after a long silence.
+    pub(super) fn on_address_lost(&mut self, gone: IpAddr) {
+        let dead = self.connections.iter().filter(|(_, connection)| connection.local == Some(gone));
+        let dead: Vec<(PeerId, ConnectionId)> = dead.map(|(id, connection)| (connection.peer, *id)).collect();
+        for (peer, id) in dead {
+            tracing::debug!(%id, "the address below a connection is gone");
+            self.close_connection(peer, id);
+        }
+    }
+
     pub(super) fn close_connection(&mut self, peer: PeerId, connection: ConnectionId) {
         let known = self.connections.get(&connection).is_some_and(|known| known.peer == peer);
         if known && !self.swarm.close_connection(connection) {
@@ -416,10 +441,29 @@ impl Driver {
     }
 }
 
+/// The address this machine writes to `remote` from. Asks the system for the route; nothing is sent.
+fn source_towards(remote: IpAddr) -> Option<IpAddr> {
+    let any = if remote.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((remote, 9)).ok()?;
+    socket.local_addr().ok().map(|local| local.ip()).filter(|local| !local.is_unspecified())
+}
+
 impl Driver {
     /// The connections of a peer.
     pub(super) fn connections_of(&self, peer: PeerId) -> impl Iterator<Item = &Connection> {
         let ids = self.peers.get(&peer).map(|entry| entry.connections.as_slice()).unwrap_or_default();
         ids.iter().filter_map(|id| self.connections.get(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_this_machine_starts_here() {
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert_eq!(source_towards(here), Some(here));
     }
 }

@@ -56,11 +56,15 @@ pub fn pair(a_ids: LinkIds, b_ids: LinkIds) -> (End, End, Wire) {
 fn end(name: u8, ids: LinkIds) -> (End, Side) {
     let (events, events_out) = mpsc::channel(LOOPBACK.queue_frames_max);
     let (commands_in, commands) = mpsc::channel(LOOPBACK.queue_frames_max);
-    let local = PeerKey(vec![name]);
+    let local = PeerKey([&PEER_PREFIX[..], &[name; 32]].concat());
     let side = Side { events, commands, local: local.clone(), ids, link: None, pending: VecDeque::new() };
     (End { events: events_out, commands: commands_in, local }, side)
 }
 
+/// What a `PeerId` of an Ed25519 key begins with: invitations carry only keys of this form.
+const PEER_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+/// `/ip4/203.0.113.1/tcp/4001`, an address for documentation: invitations only name a peer that has one.
+const NOWHERE: [u8; 8] = [0x04, 203, 0, 113, 1, 0x06, 0x0f, 0xa1];
 /// Records the pair keeps.
 const RECORDS_MAX: usize = 1_024;
 
@@ -90,7 +94,7 @@ impl Loop {
     async fn run(mut self, stop: CancellationToken) {
         for at in [At::A, At::B] {
             let (side, _) = self.side(at);
-            let address = PeerAddress { peer: side.local.clone(), addrs: Vec::new() };
+            let address = PeerAddress { peer: side.local.clone(), addrs: vec![NOWHERE.to_vec()] };
             side.pending.push_back(LinkEvent::OwnAddress { address });
         }
         self.up();

@@ -126,7 +126,7 @@ fn t71_a_migration_happens_whole_or_not_at_all() {
 fn the_rules_that_promises_rest_on_are_in_force() {
     let dir = folder();
     let database = open(dir.path());
-    for connection in [&database.private, &database.mailbox] {
+    for (connection, log_pages) in [(&database.private, 1_024), (&database.mailbox, 256)] {
         let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("a pragma");
         let expected = [
             ("synchronous", 2),
@@ -136,7 +136,8 @@ fn the_rules_that_promises_rest_on_are_in_force() {
             ("trusted_schema", 0),
             ("cell_size_check", 1),
             ("temp_store", 2),
-            ("journal_size_limit", 1 << 20),
+            ("wal_autocheckpoint", log_pages),
+            ("journal_size_limit", log_pages * 4_096),
         ];
         for (name, value) in expected {
             assert_eq!(number(name), value, "{name}");
