@@ -3,8 +3,8 @@
 //! ```text
 //! cargo run --release --example relay_churn -- 1000000 FOLDER
 //! ```
-//! Deposits envelopes into the mailbox of a relay, in files as a node has them, and has them acknowledged so that 5,000
-//! wait at any time. The relay's clock runs through 60 days meanwhile, so that receipts (kept as long as the envelope
+//! Deposits envelopes into the mailbox of a relay, in files as a node has them, and has them acknowledged so that up
+//! to 5,000 wait at any time. The relay's clock runs through 60 days meanwhile, so that receipts (kept as long as the envelope
 //! would have lived, 7 days) expire and are swept. Prints one line; ends with 1 when the file is larger than three times
 //! what lives in it, or when opening it takes a second.
 
@@ -28,8 +28,8 @@ use silbo_protocol::wire::envelope::{Class, EnvelopeHead};
 use silbo_protocol::wire::frame::Frame;
 use silbo_protocol::wire::proto::{self, mbox_req::Op};
 
-/// Envelopes that wait in all queues together.
-const ALIVE: u64 = 5_000;
+/// Envelopes that wait in all queues together, in a long run; in a short one a twentieth of all.
+const ALIVE_MAX: u64 = 5_000;
 /// Queues they are spread over: far from the 2,000 envelopes one may hold.
 const QUEUES: u64 = 16;
 /// The usual length of a short text's envelope.
@@ -52,13 +52,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut relay = Relay::open(&folder, now())?;
     relay.begin()?;
     let batch = u64::try_from(ENVELOPES_PER_FRAME_MAX)?;
+    let alive = ALIVE_MAX.min(count / 20) / batch * batch;
     let pause_ms = RUN_MS / count.div_ceil(batch).max(1);
     let mut peak: u64 = 0;
     for first in (0..count).step_by(ENVELOPES_PER_FRAME_MAX) {
         let numbers = first..(first + batch).min(count);
         let queue = first / batch % QUEUES;
         relay.deposit(queue, numbers)?;
-        if let Some(old) = first.checked_sub(ALIVE / batch * batch) {
+        if let Some(old) = first.checked_sub(alive) {
             relay.acknowledge(old / batch % QUEUES, old..old + batch)?;
         }
         relay.wait(pause_ms)?;

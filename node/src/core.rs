@@ -174,7 +174,8 @@ impl Core {
         let first = engine.first;
         let events = medium.events;
         let thread = std::thread::Builder::new().name("silbo-core".to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(StorageError::from)?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(StorageError::from)?;
             runtime.block_on(driver.run(first, inbox, events, shutdown))
         })?;
         Ok(Self { handle, thread })

@@ -12,6 +12,7 @@ use silbo_protocol::input::{RelayLimits, Request};
 use silbo_protocol::limits::{QUEUE_ENVELOPES_MAX, QUEUE_KIB_MAX};
 use silbo_protocol::presence;
 use silbo_protocol::step::RequestError;
+use silbo_transports::LinkCommand;
 use silbo_transports::internet::{self, InternetSettings, NetSnapshot, parse_multiaddr_with_peer};
 use tracing::{info, warn};
 
@@ -53,6 +54,10 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let net = transport.snapshot.clone();
     let running = transport.running;
+    for address in remembered_peers(&spool) {
+        // Whoever it is now: a DHT server or a contact's old place. A full channel is no loss.
+        drop(transport.commands.try_send(LinkCommand::Dial { address, relay: false }));
+    }
     let medium = Medium { events: transport.events, commands: transport.commands };
     let core = Core::start(opened, medium, shutdown.clone()).context("start the core thread")?;
     use_configured_relays(&core, &settings).await;
@@ -81,7 +86,10 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
     }
     shutdown.drain();
     api.stop().await;
-    remember_peers(&spool, &net.borrow());
+    if settings.relay.is_none() {
+        // A relay writes down nobody's address.
+        remember_peers(&spool, &net.borrow());
+    }
     running.stop().await;
     shutdown.close();
     core.stopped().await;
@@ -157,7 +165,11 @@ fn with_remembered_ports(settings: &NodeSettings) -> Vec<String> {
     }
     let known = std::fs::read_to_string(settings.paths.data_dir.join(PORTS_FILE)).unwrap_or_default();
     let ports: BTreeMap<&str, &str> = known.lines().filter_map(|line| line.split_once(' ')).collect();
-    settings.listen.iter().map(|wanted| ports.get(wanted.as_str()).map_or(wanted.clone(), |&was| was.to_owned())).collect()
+    settings
+        .listen
+        .iter()
+        .map(|wanted| ports.get(wanted.as_str()).map_or(wanted.clone(), |&was| was.to_owned()))
+        .collect()
 }
 
 fn remember_ports(settings: &NodeSettings, net: &NetSnapshot) {
@@ -200,12 +212,33 @@ fn remember_peers(spool: &Arc<SledSpool>, net: &NetSnapshot) {
     let cache = PeerCache::new(spool.clone());
     let now = core::now().unix;
     for peer in &net.peers {
-        let addrs = peer.addrs.iter().filter_map(|text| parse_multiaddr_with_peer(&format!("{}/p2p/{}", text.split("/p2p/").next()?, internet::peer_text(&peer.peer))).ok()?.addrs.pop()).collect();
+        let addrs = peer
+            .addrs
+            .iter()
+            .filter_map(|text| {
+                parse_multiaddr_with_peer(&format!(
+                    "{}/p2p/{}",
+                    text.split("/p2p/").next()?,
+                    internet::peer_text(&peer.peer)
+                ))
+                .ok()?
+                .addrs
+                .pop()
+            })
+            .collect();
         let address = silbo_protocol::ids::PeerAddress { peer: peer.peer.clone(), addrs };
         if let Err(problem) = cache.remember(&address, true, now) {
             warn!(%problem, "a peer was not remembered");
         }
     }
+}
+
+/// The few peers that answered most often.
+fn remembered_peers(spool: &Arc<SledSpool>) -> Vec<silbo_protocol::ids::PeerAddress> {
+    const DIALLED: usize = 4;
+    let cache = PeerCache::new(spool.clone());
+    let best = cache.best(DIALLED, core::now().unix).unwrap_or_default();
+    best.into_iter().map(|peer| peer.address).collect()
 }
 
 fn shown_settings(settings: &NodeSettings) -> BTreeMap<String, Value> {
@@ -242,11 +275,19 @@ fn storage_failure(problem: &StorageError) -> anyhow::Error {
     let (class, hint) = match problem {
         StorageError::InUse { .. } => (StartFailureClass::AlreadyRunning, "silbo status; or stop it: silbo down"),
         StorageError::WrongKey => (StartFailureClass::Locked, "silbo up --passphrase-file FILE"),
-        StorageError::Newer { .. } => (StartFailureClass::Version, "update silbo to the version that wrote this profile"),
+        StorageError::Newer { .. } => {
+            (StartFailureClass::Version, "update silbo to the version that wrote this profile")
+        }
         StorageError::Full => (StartFailureClass::Internal, "free some space on the disk, then: silbo up"),
         _ => (StartFailureClass::Internal, "silbo doctor"),
     };
-    StartFailure { class, what: "the databases cannot be opened".to_owned(), why: problem.to_string(), hint: hint.to_owned() }.into()
+    StartFailure {
+        class,
+        what: "the databases cannot be opened".to_owned(),
+        why: problem.to_string(),
+        hint: hint.to_owned(),
+    }
+    .into()
 }
 
 fn api_failure(problem: &api::StartError, tcp: Option<SocketAddr>) -> anyhow::Error {
@@ -256,5 +297,11 @@ fn api_failure(problem: &api::StartError, tcp: Option<SocketAddr>) -> anyhow::Er
     };
     let why = std::iter::successors(Some(problem as &dyn std::error::Error), |e| e.source()).map(ToString::to_string);
     let why = why.collect::<Vec<_>>().join(": ");
-    StartFailure { class: StartFailureClass::Setting, what: "the API cannot be served".to_owned(), why, hint: hint.to_owned() }.into()
+    StartFailure {
+        class: StartFailureClass::Setting,
+        what: "the API cannot be served".to_owned(),
+        why,
+        hint: hint.to_owned(),
+    }
+    .into()
 }

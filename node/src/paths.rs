@@ -74,10 +74,7 @@ impl Paths {
     /// # Errors
     /// When the profile name is not usable as a file name, or no home folder is known.
     pub fn choose(choices: &PathChoices) -> Result<Paths, PathsError> {
-        let profile = choices
-            .profile
-            .clone()
-            .unwrap_or_else(|| "default".to_owned());
+        let profile = choices.profile.clone().unwrap_or_else(|| "default".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if profile.is_empty() || profile.len() > 32 || !profile.chars().all(plain) {
             return Err(PathsError::Profile(profile));
@@ -100,11 +97,7 @@ impl Paths {
     }
 
     fn below(home: &Path, profile: String) -> Paths {
-        let root = if profile == "default" {
-            home.to_owned()
-        } else {
-            home.join("profiles").join(&profile)
-        };
+        let root = if profile == "default" { home.to_owned() } else { home.join("profiles").join(&profile) };
         let state_dir = root.join("state");
         Paths {
             home: Some(home.to_owned()),
@@ -121,28 +114,15 @@ impl Paths {
 
     fn of_the_desktop(profile: String) -> Result<Paths, PathsError> {
         let folders = etcetera::choose_base_strategy().map_err(|_| PathsError::NoHome)?;
-        let state_root = folders
-            .state_dir()
-            .unwrap_or_else(|| folders.data_dir())
-            .join("silbo");
+        let state_root = folders.state_dir().unwrap_or_else(|| folders.data_dir()).join("silbo");
         let state_dir = state_root.join("profiles").join(&profile);
         let config_dir = folders.config_dir().join("silbo");
-        let config_name = if profile == "default" {
-            "config.toml".to_owned()
-        } else {
-            format!("{profile}.toml")
-        };
+        let config_name = if profile == "default" { "config.toml".to_owned() } else { format!("{profile}.toml") };
         let fallback = state_dir.join("run").join("silbo.sock");
-        let socket = folders
-            .runtime_dir()
-            .map(|dir| dir.join("silbo").join(format!("{profile}.sock")));
+        let socket = folders.runtime_dir().map(|dir| dir.join("silbo").join(format!("{profile}.sock")));
         Ok(Paths {
             home: None,
-            data_dir: folders
-                .data_dir()
-                .join("silbo")
-                .join("profiles")
-                .join(&profile),
+            data_dir: folders.data_dir().join("silbo").join("profiles").join(&profile),
             config_path: config_dir.join(config_name),
             socket_fallback_path: socket.is_some().then(|| fallback.clone()),
             socket_path: socket.unwrap_or(fallback),
@@ -187,20 +167,12 @@ impl ReachableSocket {
     /// When the path is too long and its folder cannot be opened.
     pub fn new(path: &Path) -> io::Result<ReachableSocket> {
         if path.as_os_str().len() <= SOCKET_ADDRESS_BYTES_MAX {
-            return Ok(ReachableSocket {
-                path: path.to_owned(),
-                _folder: None,
-            });
+            return Ok(ReachableSocket { path: path.to_owned(), _folder: None });
         }
         let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
         let name = path.file_name().unwrap_or(OsStr::new("silbo.sock"));
-        let short = Path::new("/proc/self/fd")
-            .join(folder.as_raw_fd().to_string())
-            .join(name);
-        Ok(ReachableSocket {
-            path: short,
-            _folder: Some(folder),
-        })
+        let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+        Ok(ReachableSocket { path: short, _folder: Some(folder) })
     }
 
     /// The path to bind or connect to.
@@ -215,10 +187,7 @@ fn absolute(path: &Path) -> Result<PathBuf, PathsError> {
 }
 
 fn private_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }
 
@@ -227,11 +196,8 @@ mod tests {
     use super::*;
 
     fn of_home(home: &str, profile: Option<&str>) -> Result<Paths, PathsError> {
-        let choices = PathChoices {
-            home: Some(home.into()),
-            profile: profile.map(str::to_owned),
-            ..PathChoices::default()
-        };
+        let choices =
+            PathChoices { home: Some(home.into()), profile: profile.map(str::to_owned), ..PathChoices::default() };
         Paths::choose(&choices)
     }
 
@@ -263,13 +229,7 @@ mod tests {
     #[test]
     fn a_profile_name_cannot_leave_its_folder() {
         for name in ["", "..", "a/b", ".hidden", "a b"] {
-            assert!(
-                matches!(
-                    of_home("/somewhere", Some(name)),
-                    Err(PathsError::Profile(_))
-                ),
-                "{name:?}"
-            );
+            assert!(matches!(of_home("/somewhere", Some(name)), Err(PathsError::Profile(_))), "{name:?}");
         }
     }
 
@@ -285,10 +245,7 @@ mod tests {
         let paths = of_home(home.path().to_str().expect("a plain path"), None).expect("paths");
         paths.create_folders().expect("folders");
         for folder in [&paths.data_dir, &paths.state_dir, &home.path().join("run")] {
-            let mode = fs::metadata(folder)
-                .expect("the folder exists")
-                .permissions()
-                .mode();
+            let mode = fs::metadata(folder).expect("the folder exists").permissions().mode();
             assert_eq!(mode & 0o777, 0o700, "{folder:?}");
         }
     }

@@ -50,10 +50,7 @@ pub struct RelayRole {
 
 impl Default for RelayRole {
     fn default() -> RelayRole {
-        RelayRole {
-            retention_days: RETENTION_DAYS_DEFAULT,
-            total_mib: RELAY_TOTAL_MIB_MAX,
-        }
+        RelayRole { retention_days: RETENTION_DAYS_DEFAULT, total_mib: RELAY_TOTAL_MIB_MAX }
     }
 }
 

@@ -55,7 +55,7 @@ id!(
     AccountId, 32
 );
 id!(
-    /// First 8 bytes of SHA-256 over the device's signing key.
+    /// First 8 bytes of SHA-256 over the device's signing key with its type byte.
     DeviceId, 8
 );
 id!(
@@ -95,7 +95,7 @@ id!(
     BlobId, 16
 );
 id!(
-    /// Names one invite on the inviting device: first 8 bytes of SHA-256 over its secret.
+    /// Names one invite on the inviting device: first 8 bytes of a labelled hash over its secret.
     InviteId, 8
 );
 

@@ -38,8 +38,6 @@ pub const SKIPPED_KEYS_PER_SESSION_MAX: usize = 2_000;
 pub const SKIPPED_KEYS_MAX: usize = 20_000;
 /// How long a skipped key is kept: longer than the longest envelope (30 d).
 pub const SKIPPED_KEY_AGE_MS: u64 = 45 * DAY_MS;
-/// Receiving chains a session keeps.
-pub const RECEIVING_CHAINS_MAX: usize = 5;
 /// Dense tag window of the current receiving chain.
 pub const TAG_WINDOW_CURRENT: u32 = 64;
 /// Dense tag window of the next receiving chain.
@@ -99,8 +97,6 @@ pub const RETRY_FIRST_MS: u64 = 30 * SECOND_MS;
 pub const RETRY_MAX_MS: u64 = 6 * HOUR_MS;
 /// Longest pause between dials of a relay we need.
 pub const RELAY_DIAL_MAX_MS: u64 = 5 * MINUTE_MS;
-/// Read receipts are delayed by up to this, against statistical disclosure.
-pub const READ_RECEIPT_DELAY_MS_MAX: u64 = 30 * SECOND_MS;
 /// A session that had no answer for so long is set up anew before sending.
 pub const SESSION_UNANSWERED_MS_MAX: u64 = 30 * DAY_MS;
 /// Older sessions stay readable for so long.

@@ -94,19 +94,12 @@ pub struct PresenceKeys {
 impl PresenceKeys {
     /// Fresh keys.
     pub fn generate(chance: &mut Chance) -> Self {
-        Self {
-            seed: SigningKey::generate(chance),
-            k_pres: Secret::random(chance),
-            generation: 1,
-        }
+        Self { seed: SigningKey::generate(chance), k_pres: Secret::random(chance), generation: 1 }
     }
 
     /// Fresh keys in place of these, after a contact was blocked: who has only these finds nothing any more.
     pub fn rotated(&self, chance: &mut Chance) -> Self {
-        Self {
-            generation: self.generation.saturating_add(1),
-            ..Self::generate(chance)
-        }
+        Self { generation: self.generation.saturating_add(1), ..Self::generate(chance) }
     }
 
     /// The stored form; secret.
@@ -130,11 +123,7 @@ impl PresenceKeys {
         state.seed.zeroize();
         state.k_pres.zeroize();
         let (seed, k_pres) = keys.filter(|_| state.version == STATE_VERSION && state.r#gen != 0)?;
-        Some(Self {
-            seed,
-            k_pres,
-            generation: state.r#gen,
-        })
+        Some(Self { seed, k_pres, generation: state.r#gen })
     }
 
     /// What contacts get.
@@ -167,16 +156,10 @@ pub fn publish(
     let vk = keys.seed.verifying_key();
     let factor = blinding_factor(&vk, epoch_day);
     // The nonce prefix is blinded by hashing, so that no two days share a nonce for one message.
-    let prefix = Zeroizing::new(wide_hash(
-        "silbo/1/blind-prefix",
-        &[&expanded.hash_prefix, &epoch_day.to_be_bytes()],
-    ));
+    let prefix = Zeroizing::new(wide_hash("silbo/1/blind-prefix", &[&expanded.hash_prefix, &epoch_day.to_be_bytes()]));
     let mut hash_prefix = [0; 32];
     hash_prefix.copy_from_slice(&prefix[..32]);
-    let blinded = ExpandedSecretKey {
-        scalar: expanded.scalar * factor,
-        hash_prefix,
-    };
+    let blinded = ExpandedSecretKey { scalar: expanded.scalar * factor, hash_prefix };
     let blinded_vk = ed25519_dalek::VerifyingKey::from(&blinded);
 
     let mut record = proto::PresenceRecord {
@@ -190,9 +173,7 @@ pub fn publish(
     let room = DHT_VALUE_BYTES_MAX.saturating_sub(around);
     let padded = pad_to(&plain.encode_to_vec(), room).ok_or(PresenceError::TooManyAddresses)?;
     record.ct = seal(&keys.k_pres, epoch_day, &record, &padded);
-    record.sig = raw_sign::<Sha512>(&blinded, &signed_bytes(&record), &blinded_vk)
-        .to_bytes()
-        .to_vec();
+    record.sig = raw_sign::<Sha512>(&blinded, &signed_bytes(&record), &blinded_vk).to_bytes().to_vec();
     Ok((dht_key(blinded_vk.as_bytes()), record.encode_to_vec()))
 }
 
@@ -214,39 +195,27 @@ pub fn validate(key: &[u8], value: &[u8], now_unix_s: u64) -> Result<Validated, 
         return Err(PresenceError::OtherKey);
     }
     verify(&record)?;
-    if record.expires_s <= now_unix_s
-        || record.expires_s > now_unix_s.saturating_add(EXPIRES_AHEAD_S_MAX)
-    {
+    if record.expires_s <= now_unix_s || record.expires_s > now_unix_s.saturating_add(EXPIRES_AHEAD_S_MAX) {
         return Err(PresenceError::Expiry);
     }
-    Ok(Validated {
-        seq: record.seq,
-        expires: record.expires_s,
-    })
+    Ok(Validated { seq: record.seq, expires: record.expires_s })
 }
 
 /// Opens the record of a contact for a day (days since 1970). Its expiry is for [`validate`] to judge.
 ///
 /// # Errors
 /// [`PresenceError`].
-pub fn open(
-    presence: &proto::Presence,
-    epoch_day: u32,
-    value: &[u8],
-) -> Result<proto::PresencePlain, PresenceError> {
+pub fn open(presence: &proto::Presence, epoch_day: u32, value: &[u8]) -> Result<proto::PresencePlain, PresenceError> {
     let record = read_record(value)?;
     if blinded_key(presence, epoch_day)? != record.blinded_vk[..] {
         return Err(PresenceError::OtherKey);
     }
     verify(&record)?;
     let k_pres = Secret::read(&presence.k_pres).ok_or(PresenceError::Keys)?;
-    let (siv, ciphertext) = record
-        .ct
-        .split_first_chunk::<SIV_BYTES>()
-        .ok_or(PresenceError::Malformed)?;
+    let (siv, ciphertext) = record.ct.split_first_chunk::<SIV_BYTES>().ok_or(PresenceError::Malformed)?;
     let (key, nonce) = seal_key(&day_key(&k_pres, epoch_day), siv);
-    let padded = aead::open(&key, nonce.expose(), &associated(&record), ciphertext)
-        .map_err(|_| PresenceError::Rejected)?;
+    let padded =
+        aead::open(&key, nonce.expose(), &associated(&record), ciphertext).map_err(|_| PresenceError::Rejected)?;
     let plain = unpad(&padded).ok_or(PresenceError::Malformed)?;
     let mut plain = proto::PresencePlain::decode(plain).map_err(|_| PresenceError::Malformed)?;
     plain.relays.truncate(RELAYS_MAX);
@@ -270,8 +239,7 @@ fn read_record(value: &[u8]) -> Result<proto::PresenceRecord, PresenceError> {
 
 fn verify(record: &proto::PresenceRecord) -> Result<(), PresenceError> {
     let key = VerifyingKey::read(&record.blinded_vk).map_err(|_| PresenceError::Signature)?;
-    key.verify_raw(&signed_bytes(record), &record.sig)
-        .map_err(|_| PresenceError::Signature)
+    key.verify_raw(&signed_bytes(record), &record.sig).map_err(|_| PresenceError::Signature)
 }
 
 fn signed_bytes(record: &proto::PresenceRecord) -> Vec<u8> {
@@ -279,11 +247,7 @@ fn signed_bytes(record: &proto::PresenceRecord) -> Vec<u8> {
 }
 
 fn associated(record: &proto::PresenceRecord) -> Vec<u8> {
-    fields(&[
-        &record.blinded_vk,
-        &record.seq.to_be_bytes(),
-        &record.expires_s.to_be_bytes(),
-    ])
+    fields(&[&record.blinded_vk, &record.seq.to_be_bytes(), &record.expires_s.to_be_bytes()])
 }
 
 fn dht_key(blinded_vk: &[u8]) -> [u8; 32] {
@@ -299,51 +263,28 @@ fn point(key: &[u8]) -> Option<(VerifyingKey, EdwardsPoint)> {
 
 fn blinded_key(presence: &proto::Presence, epoch_day: u32) -> Result<[u8; 32], PresenceError> {
     let (vk, point) = point(&presence.blind_vk).ok_or(PresenceError::Keys)?;
-    Ok((blinding_factor(&vk, epoch_day) * point)
-        .compress()
-        .to_bytes())
+    Ok((blinding_factor(&vk, epoch_day) * point).compress().to_bytes())
 }
 
 fn blinding_factor(vk: &VerifyingKey, epoch_day: u32) -> Scalar {
-    Scalar::from_bytes_mod_order_wide(&wide_hash(
-        "silbo/1/blind",
-        &[&vk.typed(), &epoch_day.to_be_bytes()],
-    ))
+    Scalar::from_bytes_mod_order_wide(&wide_hash("silbo/1/blind", &[&vk.typed(), &epoch_day.to_be_bytes()]))
 }
 
 fn wide_hash(label: &str, parts: &[&[u8]]) -> [u8; 64] {
-    Sha512::new()
-        .chain_update(fields(&[label.as_bytes()]))
-        .chain_update(fields(parts))
-        .finalize()
-        .into()
+    Sha512::new().chain_update(fields(&[label.as_bytes()])).chain_update(fields(parts)).finalize().into()
 }
 
 fn day_key(k_pres: &Secret<32>, epoch_day: u32) -> Secret<32> {
-    kdf(
-        k_pres.expose(),
-        &epoch_day.to_be_bytes(),
-        "silbo/1/presence/day",
-    )
+    kdf(k_pres.expose(), &epoch_day.to_be_bytes(), "silbo/1/presence/day")
 }
 
 /// Sealed with a synthetic nonce: the same `seq` with other addresses never repeats a nonce.
-fn seal(
-    k_pres: &Secret<32>,
-    epoch_day: u32,
-    record: &proto::PresenceRecord,
-    padded: &[u8],
-) -> Vec<u8> {
+fn seal(k_pres: &Secret<32>, epoch_day: u32, record: &proto::PresenceRecord, padded: &[u8]) -> Vec<u8> {
     let day_key = day_key(k_pres, epoch_day);
     let siv: [u8; SIV_BYTES] = mac_trunc(day_key.expose(), &[&associated(record), padded]);
     let (key, nonce) = seal_key(&day_key, &siv);
     let mut out = siv.to_vec();
-    out.extend_from_slice(&aead::seal(
-        &key,
-        nonce.expose(),
-        &associated(record),
-        padded,
-    ));
+    out.extend_from_slice(&aead::seal(&key, nonce.expose(), &associated(record), padded));
     out
 }
 

@@ -13,16 +13,8 @@ fn keys() -> PresenceKeys {
 }
 
 fn plain() -> proto::PresencePlain {
-    let hint = |byte: u8| proto::PeerHint {
-        peer: vec![byte; 38],
-        addrs: vec![vec![byte; 8]; 3],
-        roles: 0,
-    };
-    proto::PresencePlain {
-        me: Some(hint(1)),
-        relays: vec![hint(2), hint(3)],
-        pad: vec![],
-    }
+    let hint = |byte: u8| proto::PeerHint { peer: vec![byte; 38], addrs: vec![vec![byte; 8]; 3], roles: 0 };
+    proto::PresencePlain { me: Some(hint(1)), relays: vec![hint(2), hint(3)], pad: vec![] }
 }
 
 fn record() -> ([u8; 32], Vec<u8>) {
@@ -30,10 +22,7 @@ fn record() -> ([u8; 32], Vec<u8>) {
 }
 
 /// The record with something changed, signed again by `signer`, under the DHT key of its signing key.
-fn forged(
-    change: impl FnOnce(&mut proto::PresenceRecord),
-    signer: Option<&SigningKey>,
-) -> ([u8; 32], Vec<u8>) {
+fn forged(change: impl FnOnce(&mut proto::PresenceRecord), signer: Option<&SigningKey>) -> ([u8; 32], Vec<u8>) {
     let mut record = proto::PresenceRecord::decode(record().1.as_slice()).unwrap();
     change(&mut record);
     if let Some(signer) = signer {
@@ -48,13 +37,7 @@ fn contacts_find_and_open_what_nodes_accept() {
     let (key, value) = record();
     let public = keys().public();
     assert_eq!(lookup_key(&public, DAY), Ok(key));
-    assert_eq!(
-        validate(&key, &value, NOW_S),
-        Ok(Validated {
-            seq: 1,
-            expires: EXPIRES_S
-        })
-    );
+    assert_eq!(validate(&key, &value, NOW_S), Ok(Validated { seq: 1, expires: EXPIRES_S }));
     assert_eq!(open(&public, DAY, &value), Ok(plain()));
 }
 
@@ -73,13 +56,9 @@ fn all_records_have_the_same_length() {
 
 #[test]
 fn no_two_days_and_no_two_accounts_share_a_key() {
-    let (a, b) = (
-        keys().public(),
-        PresenceKeys::generate(&mut Chance::from_seed([7; 32])).public(),
-    );
-    let found: std::collections::BTreeSet<[u8; 32]> = (DAY..DAY + 50)
-        .flat_map(|day| [lookup_key(&a, day).unwrap(), lookup_key(&b, day).unwrap()])
-        .collect();
+    let (a, b) = (keys().public(), PresenceKeys::generate(&mut Chance::from_seed([7; 32])).public());
+    let found: std::collections::BTreeSet<[u8; 32]> =
+        (DAY..DAY + 50).flat_map(|day| [lookup_key(&a, day).unwrap(), lookup_key(&b, day).unwrap()]).collect();
     assert_eq!(found.len(), 100);
     let (_, value) = record();
     assert_eq!(open(&a, DAY + 1, &value), Err(PresenceError::OtherKey));
@@ -92,19 +71,13 @@ fn after_rotation_the_old_keys_find_nothing() {
     assert_eq!(rotated.public().r#gen, 2);
     let (key, value) = publish(&rotated, DAY, 2, &plain(), EXPIRES_S).unwrap();
     assert_ne!(lookup_key(&keys().public(), DAY), Ok(key));
-    assert_eq!(
-        open(&keys().public(), DAY, &value),
-        Err(PresenceError::OtherKey)
-    );
+    assert_eq!(open(&keys().public(), DAY, &value), Err(PresenceError::OtherKey));
 }
 
 #[test]
 fn who_knows_the_place_but_not_the_secret_reads_nothing() {
     let (_, value) = record();
-    let without = proto::Presence {
-        k_pres: vec![0; 32],
-        ..keys().public()
-    };
+    let without = proto::Presence { k_pres: vec![0; 32], ..keys().public() };
     assert_eq!(open(&without, DAY, &value), Err(PresenceError::Rejected));
 }
 
@@ -120,10 +93,7 @@ fn t40_unsigned_records_are_refused() {
     ] {
         let (key, value) = forged(change, None);
         assert_eq!(validate(&key, &value, NOW_S), Err(PresenceError::Signature));
-        assert_eq!(
-            open(&keys().public(), DAY, &value),
-            Err(PresenceError::Signature)
-        );
+        assert_eq!(open(&keys().public(), DAY, &value), Err(PresenceError::Signature));
     }
 }
 
@@ -132,24 +102,11 @@ fn t40_records_signed_by_another_key_are_refused() {
     let (key, _) = record();
     let mallory = SigningKey::from_seed(&[1; 32]);
     let (own_key, value) = forged(|_| (), Some(&mallory));
-    assert_eq!(
-        validate(&key, &value, NOW_S),
-        Err(PresenceError::OtherKey),
-        "not in the place of the contact"
-    );
-    assert!(
-        validate(&own_key, &value, NOW_S).is_ok(),
-        "in its own place anybody may store"
-    );
-    assert_eq!(
-        open(&keys().public(), DAY, &value),
-        Err(PresenceError::OtherKey)
-    );
+    assert_eq!(validate(&key, &value, NOW_S), Err(PresenceError::OtherKey), "not in the place of the contact");
+    assert!(validate(&own_key, &value, NOW_S).is_ok(), "in its own place anybody may store");
+    assert_eq!(open(&keys().public(), DAY, &value), Err(PresenceError::OtherKey));
     // Signed by another key under the name of the contact's.
-    let (_, value) = forged(
-        |r| r.sig = mallory.sign_raw(&signed_bytes(r)).to_vec(),
-        None,
-    );
+    let (_, value) = forged(|r| r.sig = mallory.sign_raw(&signed_bytes(r)).to_vec(), None);
     assert_eq!(validate(&key, &value, NOW_S), Err(PresenceError::Signature));
 }
 
@@ -176,14 +133,7 @@ fn t40_expiry_in_2100_and_in_the_past_are_refused() {
         (0, false),
     ] {
         let (key, value) = publish(&keys(), DAY, 1, &plain(), expires_s).unwrap();
-        let expected = if ok {
-            Ok(Validated {
-                seq: 1,
-                expires: expires_s,
-            })
-        } else {
-            Err(PresenceError::Expiry)
-        };
+        let expected = if ok { Ok(Validated { seq: 1, expires: expires_s }) } else { Err(PresenceError::Expiry) };
         assert_eq!(validate(&key, &value, NOW_S), expected, "{expires_s}");
     }
     let (key, value) = record();
@@ -192,25 +142,16 @@ fn t40_expiry_in_2100_and_in_the_past_are_refused() {
 
 #[test]
 fn t40_records_of_65_kib_are_refused_before_they_are_read() {
-    let (key, value) = forged(
-        |r| r.ct = vec![0; 65 * 1_024],
-        Some(&SigningKey::from_seed(&[1; 32])),
-    );
+    let (key, value) = forged(|r| r.ct = vec![0; 65 * 1_024], Some(&SigningKey::from_seed(&[1; 32])));
     assert_eq!(validate(&key, &value, NOW_S), Err(PresenceError::TooLong));
-    assert_eq!(
-        open(&keys().public(), DAY, &value),
-        Err(PresenceError::TooLong)
-    );
+    assert_eq!(open(&keys().public(), DAY, &value), Err(PresenceError::TooLong));
 }
 
 #[test]
 fn t40_a_record_valid_for_another_key_is_refused() {
     let (_, value) = record();
     let (other, _) = publish(&keys(), DAY + 1, 1, &plain(), EXPIRES_S).unwrap();
-    assert_eq!(
-        validate(&other, &value, NOW_S),
-        Err(PresenceError::OtherKey)
-    );
+    assert_eq!(validate(&other, &value, NOW_S), Err(PresenceError::OtherKey));
     assert_eq!(validate(&[], &value, NOW_S), Err(PresenceError::OtherKey));
 }
 
@@ -236,33 +177,20 @@ fn t15_a_record_has_one_encoding() {
     for extra in 1..=64 {
         let mut longer = small.clone();
         longer.resize(small.len() + extra, 0);
-        assert_eq!(
-            validate(&key, &longer, NOW_S),
-            Err(PresenceError::Malformed),
-            "{extra}"
-        );
+        assert_eq!(validate(&key, &longer, NOW_S), Err(PresenceError::Malformed), "{extra}");
     }
     // An unknown field, and a field given twice.
     for more in [&[0x7a, 1, 7][..], &[0x10, 1]] {
-        assert_eq!(
-            validate(&key, &[&small, more].concat(), NOW_S),
-            Err(PresenceError::Malformed)
-        );
+        assert_eq!(validate(&key, &[&small, more].concat(), NOW_S), Err(PresenceError::Malformed));
     }
-    assert_eq!(
-        validate(&key, &[&small[..], &small].concat(), NOW_S),
-        Err(PresenceError::Malformed)
-    );
+    assert_eq!(validate(&key, &[&small[..], &small].concat(), NOW_S), Err(PresenceError::Malformed));
 }
 
 #[test]
 fn too_many_addresses_are_refused_by_the_publisher() {
     let mut plain = plain();
     plain.pad = vec![0; 900];
-    assert_eq!(
-        publish(&keys(), DAY, 1, &plain, EXPIRES_S),
-        Err(PresenceError::TooManyAddresses)
-    );
+    assert_eq!(publish(&keys(), DAY, 1, &plain, EXPIRES_S), Err(PresenceError::TooManyAddresses));
 }
 
 #[test]
@@ -270,36 +198,24 @@ fn presence_keys_that_are_no_keys_are_refused() {
     // Order 8, order 2, the neutral element, no point, wrong lengths, and a good point with a torsion part.
     let good = keys().public();
     let torsion = curve25519_dalek::constants::EIGHT_TORSION[1];
-    let mixed = CompressedEdwardsY(good.blind_vk[..].try_into().unwrap())
-        .decompress()
-        .unwrap()
-        + torsion;
+    let mixed = CompressedEdwardsY(good.blind_vk[..].try_into().unwrap()).decompress().unwrap() + torsion;
     let mut neutral = vec![0; 32];
     neutral[0] = 1;
     for blind_vk in [
         torsion.compress().to_bytes().to_vec(),
-        curve25519_dalek::constants::EIGHT_TORSION[4]
-            .compress()
-            .to_bytes()
-            .to_vec(),
+        curve25519_dalek::constants::EIGHT_TORSION[4].compress().to_bytes().to_vec(),
         mixed.compress().to_bytes().to_vec(),
         neutral,
         vec![2; 32],
         vec![],
         vec![1; 33],
     ] {
-        let presence = proto::Presence {
-            blind_vk,
-            ..good.clone()
-        };
+        let presence = proto::Presence { blind_vk, ..good.clone() };
         assert!(!is_usable(&presence));
         assert_eq!(lookup_key(&presence, DAY), Err(PresenceError::Keys));
     }
     assert!(is_usable(&good));
-    assert!(!is_usable(&proto::Presence {
-        k_pres: vec![0; 31],
-        ..good
-    }));
+    assert!(!is_usable(&proto::Presence { k_pres: vec![0; 31], ..good }));
 }
 
 #[test]
@@ -319,15 +235,9 @@ fn the_stored_form_comes_back_and_debug_prints_no_secret() {
     let keys = keys();
     let again = PresenceKeys::decode(&keys.encode()).unwrap();
     assert_eq!(again.public(), keys.public());
-    assert_eq!(
-        format!("{keys:?}"),
-        "PresenceKeys { seed: SigningKey(..), k_pres: Secret(..), generation: 1 }"
-    );
+    assert_eq!(format!("{keys:?}"), "PresenceKeys { seed: SigningKey(..), k_pres: Secret(..), generation: 1 }");
     for len in 0..keys.encode().len() {
-        assert!(
-            PresenceKeys::decode(&keys.encode()[..len]).is_none(),
-            "{len}"
-        );
+        assert!(PresenceKeys::decode(&keys.encode()[..len]).is_none(), "{len}");
     }
 }
 

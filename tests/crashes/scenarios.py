@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -281,9 +280,9 @@ def failing_disk(lab, options):
 
 
 def relay_churn(lab, options):
-    folder = os.path.join(lab.folder, "churn")
-    done = subprocess.run([options.churn, str(options.churn_count), folder], capture_output=True, text=True,
-                          timeout=3_600, check=False)
-    shutil.rmtree(folder, ignore_errors=True)
+    words = ["cargo", "run", "--quiet", "--package", "silbo-node", "--example", "relay_churn"]
+    words += [] if options.debug else ["--release"]
+    words += ["--", str(options.churn_count), os.path.join(lab.folder, "churn")]
+    done = subprocess.run(words, cwd=options.root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr).strip()[-400:]
     return done.stdout.strip().splitlines()[-1]

@@ -127,10 +127,11 @@ def befriend(inviting, invited, seconds=60):
 class Conversation:
     """Two nodes that write to each other at the same time, while a scenario disturbs them."""
 
-    def __init__(self, one, other, count, pause=0.0):
+    def __init__(self, one, other, count, pause=0.0, words="says"):
         self._pairs = [(one, other), (other, one)]
         self.count = count
         self._pause = pause
+        self._words = words
         self._errors = []
         self._sent = {one.name: 0, other.name: 0}
         self._threads = [threading.Thread(target=self._write, args=pair, daemon=True) for pair in self._pairs]
@@ -148,7 +149,11 @@ class Conversation:
             self._errors.append(error)
 
     def _texts(self, writer):
-        return [f"{writer.name} says {number}" for number in range(self.count)]
+        return [f"{writer.name} {self._words} {number}" for number in range(self.count)]
+
+    def next_text(self, writer):
+        """A text that `writer` has not begun to send."""
+        return self._texts(writer)[self._sent[writer.name] + 1]
 
     def wait_for(self, count):
         """Waits until both have written so many messages."""

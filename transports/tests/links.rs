@@ -5,7 +5,7 @@ mod support;
 use silbo_protocol::ids::{PeerAddress, PeerKey};
 use silbo_protocol::input::Route;
 use silbo_protocol::limits::FRAME_BYTES_MAX;
-use silbo_transports::internet::{StartError, multiaddr_text, start};
+use silbo_transports::internet::{StartError, multiaddr_text, parse_multiaddr_with_peer, peer_text, start};
 use silbo_transports::{LinkCommand, LinkEvent};
 use support::{Node, QUIC, TCP, linked, settings};
 
@@ -155,6 +155,25 @@ async fn a_dial_that_cannot_work_fails() {
         assert_eq!(failed.await, address.peer);
     }
     a.net.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_learned_while_a_dial_hangs_is_tried_at_once() {
+    let (mut a, b) = (Node::start(settings(QUIC)).await, Node::start(settings(QUIC)).await);
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket that never answers");
+    let port = silent.local_addr().expect("bound").port();
+    let text = format!("/ip4/127.0.0.1/udp/{port}/quic-v1/p2p/{}", peer_text(&b.key()));
+    let stale = parse_multiaddr_with_peer(&text).expect("valid");
+    a.dial(&stale).await;
+    a.dial(&b.address).await;
+    let linked = a.wait("link", |event| match event {
+        LinkEvent::Up { peer, .. } => Some(peer),
+        LinkEvent::DialFailed { .. } => panic!("waited for the address that leads nowhere"),
+        _ => None,
+    });
+    assert_eq!(linked.await, b.key());
+    a.net.stop().await;
+    b.net.stop().await;
 }
 
 fn support_key() -> PeerKey {

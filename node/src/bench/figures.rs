@@ -38,13 +38,13 @@ pub struct Figures {
     pub(super) rtt_ms: f64,
     /// Raw with a sync for every message, raw with a sync for every batch, Silbo.
     pub(super) loopback: [Speed; 3],
-    pub(super) slow: Option<[Speed; 3]>,
-    pub(super) raw_connect_bytes: Option<u64>,
+    pub(super) slow: [Speed; 3],
+    pub(super) raw_connect_bytes: u64,
     /// Of two nodes: with everything a node says to a relay of its own.
     pub(super) connect_bytes: Option<u64>,
-    pub(super) first_contact_bytes: Option<u64>,
-    pub(super) raw_wire_bytes: Option<f64>,
-    pub(super) wire_bytes: Option<f64>,
+    pub(super) first_contact_bytes: u64,
+    pub(super) raw_wire_bytes: f64,
+    pub(super) wire_bytes: f64,
     pub(super) idle_bytes_per_minute: Option<f64>,
     pub(super) idle_rss_mib: f64,
     pub(super) loaded_rss_mib: f64,
@@ -64,7 +64,7 @@ impl Figures {
         };
         json!({
             "loopback": speeds(self.loopback),
-            "slowLink": self.slow.map(speeds),
+            "slowLink": speeds(self.slow),
             "rttMs": self.rtt_ms,
             "wireBytesPer100ByteMessage": {"raw": self.raw_wire_bytes, "silbo": self.wire_bytes},
             "firstContactBytes": {"rawConnect": self.raw_connect_bytes, "relayConnect": self.connect_bytes, "silbo": self.first_contact_bytes},
@@ -80,48 +80,46 @@ impl Figures {
     pub fn text(&self) -> String {
         let mut lines = Vec::new();
         lines.push("1 KB messages, committed and synced on both sides, 64 under way; medians".to_owned());
-        lines.push(format!("{:<34} {:>10} {:>10} {:>10}", "", "msg/s", "p50 ms", "p99 ms"));
+        lines.push(format!("{:<42} {:>10} {:>10} {:>10}", "", "msg/s", "p50 ms", "p99 ms"));
         self.table("loopback", self.loopback, &mut lines);
-        if let Some(slow) = self.slow {
-            self.table(&format!("{} ms RTT", self.rtt_ms), slow, &mut lines);
-        }
+        self.table(&format!("{} ms RTT", self.rtt_ms), self.slow, &mut lines);
         let [raw, _, silbo] = self.loopback;
         lines.push(format!(
-            "{:<34} {:>10.2}   (aim: at least 0.5)",
+            "{:<42} {:>10.2}   (aim: at least 0.5)",
             "loopback msg/s, Silbo / raw",
             ratio(silbo.per_second, raw.per_second)
         ));
-        if let Some([raw, _, silbo]) = self.slow {
-            lines.push(format!(
-                "{:<34} {:>10.2}   (aim: at most 1.25)",
-                "slow link p50, Silbo / raw",
-                ratio(silbo.p50_ms, raw.p50_ms)
-            ));
-        }
+        let [raw, _, silbo] = self.slow;
+        lines.push(format!(
+            "{:<42} {:>10.2}   (aim: at most 1.25)",
+            "slow link p50, Silbo / raw",
+            ratio(silbo.p50_ms, raw.p50_ms)
+        ));
         let number = |value: Option<f64>| value.map_or_else(|| "not counted".to_owned(), |value| format!("{value:.0}"));
         let count = |value: Option<u64>| number(value.map(|value| value as f64));
         lines.push(format!(
-            "{:<34} {:>10}   (raw {}; aim: at most 712)",
+            "{:<42} {:>10}   (raw {}; aim: at most 712)",
             "wire bytes, 100-byte message",
-            number(self.wire_bytes),
-            number(self.raw_wire_bytes)
+            number(Some(self.wire_bytes)),
+            number(Some(self.raw_wire_bytes))
         ));
         lines.push(format!(
-            "{:<34} {:>10}   (raw connect {})",
+            "{:<42} {:>10}   (connecting to a relay {}, raw {}; aim: at most 4096 above connecting)",
             "first contact, bytes in all",
-            count(self.first_contact_bytes),
-            count(self.raw_connect_bytes)
+            self.first_contact_bytes,
+            count(self.connect_bytes),
+            self.raw_connect_bytes
         ));
         lines.push(format!(
-            "{:<34} {:>10}   (aim: at most 4096)",
+            "{:<42} {:>10}   (aim: at most 4096)",
             "idle bytes/min, one relay",
             number(self.idle_bytes_per_minute)
         ));
         lines.push(format!(
-            "{:<34} {:>10.1}   (after load {:.1}; aim: at most 40)",
+            "{:<42} {:>10.1}   (after load {:.1}; aim: at most 40)",
             "idle RSS, MiB", self.idle_rss_mib, self.loaded_rss_mib
         ));
-        lines.push(format!("{:<34} {:>10.0}   (aim: at most 500)", "start to ready, ms", self.ready_ms));
+        lines.push(format!("{:<42} {:>10.0}   (aim: at most 500)", "start to ready, ms", self.ready_ms));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines.join("\n")
     }

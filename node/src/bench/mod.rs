@@ -1,7 +1,8 @@
 //! `silbo bench pair`: what a message costs, beside the least it could cost on the same machine in the same minute.
 //!
 //! ```text
-//!   namespace   a network of its own: nobody else's bytes are counted, and its link can be slowed down
+//!   namespace   a network of its own: nobody else's bytes are counted
+//!   slow_link   what the two talk over, with or without a delay
 //!   raw         a bare QUIC echo that also syncs to disk on both sides: the limit
 //!   nodes       whole nodes: child processes of this program in temporary folders, driven over their API
 //!   load        what is asked of them
@@ -14,6 +15,7 @@ mod load;
 mod namespace;
 mod nodes;
 mod raw;
+mod slow_link;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::cli::failure::{Class, Failure};
 use figures::{Figures, Speed, median};
 use namespace::Network;
 use nodes::{Folder, Node};
+use slow_link::SlowLink;
 
 /// Bytes of the messages whose speed is measured.
 const MESSAGE_BYTES: usize = 1_000;
@@ -32,11 +35,9 @@ const SMALL_BYTES: usize = 100;
 /// Messages without an acknowledgement, for raw and Silbo alike.
 const WINDOW: usize = 64;
 /// Messages sent one after the other to see how long one takes. Below what one API connection may call at once.
-const SINGLE: usize = 200;
+const SINGLE: usize = 100;
 /// Times each speed is measured; the median counts.
 const ROUNDS: usize = 3;
-/// The network is quiet when so long has passed since a change of state.
-const SETTLE: Duration = Duration::from_secs(3);
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -72,16 +73,16 @@ async fn measure(options: &PairOptions) -> Result<Figures, Failure> {
     let folder = Folder::make(options.program.clone())?;
     let mut figures = Figures { rtt_ms: options.rtt.as_secs_f64() * 1e3, ..Figures::default() };
     if !network.is_own() {
-        figures.notes.push("no network of its own (unshare, ip): bytes and the slow link are left out".to_owned());
+        figures.notes.push("no network of its own (unshare, ip): bytes are not counted".to_owned());
     }
 
     let relay = Node::relay(&folder, "R").await?;
     let ada = Node::person(&folder, "Ada").await?;
     let address = relay.text("relay.status", json!({}), "address").await?;
-    tokio::time::sleep(SETTLE).await;
+    network.quiet().await;
     let before = network.bytes();
     ada.call("relay.add", json!({"address": address})).await?;
-    tokio::time::sleep(SETTLE).await;
+    network.quiet().await;
     figures.connect_bytes = spent(&network, before);
     figures.idle_rss_mib = ada.rss_mib();
     if network.is_own() {
@@ -92,35 +93,35 @@ async fn measure(options: &PairOptions) -> Result<Figures, Failure> {
     }
 
     let bob = Node::person(&folder, "Bob").await?;
-    first_contact(&network, &ada, &bob, &mut figures).await?;
+    let link = first_contact(&network, &ada, &bob, &mut figures).await?;
 
-    let raw = raw::Pair::connect(&folder, &network).await?;
+    let raw = raw::Pair::connect(&folder).await?;
     figures.raw_connect_bytes = raw.connect_bytes;
-    figures.raw_wire_bytes = wire_bytes(&network, raw.single(SMALL_BYTES, SINGLE / 2)).await?;
-    figures.wire_bytes = wire_bytes(&network, load::single(&ada, "Bob", SMALL_BYTES, SINGLE / 2)).await?;
+    figures.raw_wire_bytes = wire_bytes(&raw.link, raw.single(SMALL_BYTES, SINGLE / 2)).await?;
+    figures.wire_bytes = wire_bytes(&link, load::single(&ada, "Bob", SMALL_BYTES, SINGLE / 2)).await?;
 
     let slice = options.length / u32::try_from(ROUNDS).unwrap_or(1);
     figures.loopback = speeds(&raw, &ada, slice).await?;
-    if network.delay(options.rtt / 2)? {
-        figures.slow = Some(speeds(&raw, &ada, slice).await?);
-        network.delay(Duration::ZERO)?;
+    for link in [&link, &raw.link] {
+        link.delay(options.rtt / 2);
     }
+    figures.slow = speeds(&raw, &ada, slice).await?;
     figures.loaded_rss_mib = ada.rss_mib();
     figures.ready_ms = ready(ada, &folder).await?;
     Ok(figures)
 }
 
-/// From the invitation to both sides knowing each other.
-async fn first_contact(network: &Network, ada: &Node, bob: &Node, figures: &mut Figures) -> Result<(), Failure> {
-    let link = ada.text("invite.create", json!({}), "link").await?;
-    tokio::time::sleep(SETTLE).await;
-    let before = network.bytes();
-    bob.call("contact.add", json!({"link": link, "alias": "Ada"})).await?;
+/// From the invitation to both sides knowing each other. Bob only knows the way over the link that is returned.
+async fn first_contact(network: &Network, ada: &Node, bob: &Node, figures: &mut Figures) -> Result<SlowLink, Failure> {
+    let invitation = ada.text("invite.create", json!({}), "link").await?;
+    network.quiet().await;
+    let (slow, invitation) = SlowLink::to_inviter(&invitation).await?;
+    bob.call("contact.add", json!({"link": invitation, "alias": "Ada"})).await?;
     bob.until_active("Ada").await?;
     ada.until_active("Bob").await?;
-    tokio::time::sleep(SETTLE).await;
-    figures.first_contact_bytes = spent(network, before);
-    Ok(())
+    network.quiet().await;
+    figures.first_contact_bytes = slow.bytes();
+    Ok(slow)
 }
 
 fn spent(network: &Network, before: Option<u64>) -> Option<u64> {
@@ -128,30 +129,31 @@ fn spent(network: &Network, before: Option<u64>) -> Option<u64> {
 }
 
 async fn wire_bytes(
-    network: &Network,
+    link: &SlowLink,
     messages: impl Future<Output = Result<Vec<Duration>, Failure>>,
-) -> Result<Option<f64>, Failure> {
-    let before = network.bytes();
+) -> Result<f64, Failure> {
+    let before = link.bytes();
     let count = messages.await?.len().max(1);
-    Ok(spent(network, before).map(|bytes| bytes as f64 / count as f64))
+    Ok(link.bytes().saturating_sub(before) as f64 / count as f64)
 }
 
 /// Raw and Silbo in turn, so that whatever else the machine does meets both.
 async fn speeds(raw: &raw::Pair, ada: &Node, slice: Duration) -> Result<[Speed; 3], Failure> {
     let mut rates: [Vec<f64>; 3] = Default::default();
-    let mut times: [Vec<Duration>; 3] = Default::default();
+    let mut times: [Vec<Duration>; 2] = Default::default();
     for _ in 0..ROUNDS {
-        for (which, group) in [(0, false), (1, true)] {
+        for (rates, group) in rates.iter_mut().zip([false, true]) {
             raw.sync_in_groups(group);
-            times[which].extend(raw.single(MESSAGE_BYTES, SINGLE).await?);
-            rates[which].push(raw.stream(MESSAGE_BYTES, slice).await?);
+            rates.push(raw.stream(MESSAGE_BYTES, slice).await?);
         }
-        times[2].extend(load::single(ada, "Bob", MESSAGE_BYTES, SINGLE).await?);
         rates[2].push(load::stream(ada, "Bob", MESSAGE_BYTES, slice).await?);
+        times[0].extend(raw.single(MESSAGE_BYTES, SINGLE).await?);
+        times[1].extend(load::single(ada, "Bob", MESSAGE_BYTES, SINGLE).await?);
     }
-    let [a, b, c] = rates;
-    let [d, e, f] = times;
-    Ok([(a, d), (b, e), (c, f)].map(|(rates, times)| Speed::of(median(rates), times)))
+    let [each, grouped, silbo] = rates.map(median);
+    let [raw, ours] = times;
+    // A message alone is a batch of one.
+    Ok([Speed::of(each, raw.clone()), Speed::of(grouped, raw), Speed::of(silbo, ours)])
 }
 
 /// From the start of the process of a profile that exists to its first answer. Its key is in a file: no derivation.

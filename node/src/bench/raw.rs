@@ -14,8 +14,8 @@ use quinn::rustls::pki_types::PrivatePkcs8KeyDer;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig};
 use tokio::sync::Semaphore;
 
-use super::namespace::Network;
 use super::nodes::Folder;
+use super::slow_link::SlowLink;
 use super::{WINDOW, broken};
 use crate::cli::failure::Failure;
 
@@ -26,13 +26,15 @@ pub(super) struct Pair {
     connection: Connection,
     grouped: Arc<AtomicBool>,
     log: PathBuf,
+    /// What the two ends talk over.
+    pub(super) link: SlowLink,
     /// What connecting took, with one message there and back.
-    pub(super) connect_bytes: Option<u64>,
+    pub(super) connect_bytes: u64,
     _endpoints: [Endpoint; 2],
 }
 
 impl Pair {
-    pub(super) async fn connect(folder: &Folder, network: &Network) -> Result<Pair, Failure> {
+    pub(super) async fn connect(folder: &Folder) -> Result<Pair, Failure> {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).map_err(failed)?;
         let certificate = made.cert.der().clone();
@@ -48,18 +50,18 @@ impl Pair {
         let grouped = Arc::new(AtomicBool::new(false));
         tokio::spawn(serve(server.clone(), folder.file("raw-receiver"), grouped.clone()));
 
-        let before = network.bytes();
-        let address = server.local_addr().map_err(failed)?;
-        let connection = client.connect(address, "localhost").map_err(failed)?.await.map_err(failed)?;
+        let link = SlowLink::to(server.local_addr().map_err(failed)?).await?;
+        let connection = client.connect(link.address, "localhost").map_err(failed)?.await.map_err(failed)?;
         let mut pair = Pair {
             connection,
             grouped,
             log: folder.file("raw-sender"),
-            connect_bytes: None,
+            link,
+            connect_bytes: 0,
             _endpoints: [server, client],
         };
         pair.single(100, 1).await?;
-        pair.connect_bytes = network.bytes().zip(before).map(|(after, before)| after.saturating_sub(before));
+        pair.connect_bytes = pair.link.bytes();
         Ok(pair)
     }
 

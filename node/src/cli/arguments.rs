@@ -10,17 +10,9 @@ use super::duration::{Lasting, parse_duration, parse_duration_or_never};
 
 /// Messages that travel from node to node, without servers.
 #[derive(Debug, Parser)]
-#[command(
-    name = "silbo",
-    version,
-    disable_help_subcommand = true,
-    infer_subcommands = false,
-    max_term_width = 100
-)]
-#[command(
-    after_help = "First steps: silbo up · silbo invite · silbo add LINK · silbo send NAME \"hi\"\n\
-Concepts: silbo help relays | safety-numbers | retention | exit-codes"
-)]
+#[command(name = "silbo", version, disable_help_subcommand = true, infer_subcommands = false, max_term_width = 100)]
+#[command(after_help = "First steps: silbo up · silbo invite · silbo add LINK · silbo send NAME \"hi\"\n\
+Concepts: silbo help relays | safety-numbers | retention | exit-codes")]
 pub struct Arguments {
     /// Options of every command.
     #[command(flatten)]
@@ -34,40 +26,16 @@ pub struct Arguments {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Keep everything of this profile below one folder
-    #[arg(
-        long,
-        global = true,
-        env = "SILBO_HOME",
-        value_name = "DIR",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, env = "SILBO_HOME", value_name = "DIR", help_heading = "Global options")]
     pub home: Option<PathBuf>,
     /// Use the profile of this name
-    #[arg(
-        long,
-        global = true,
-        env = "SILBO_PROFILE",
-        value_name = "NAME",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, env = "SILBO_PROFILE", value_name = "NAME", help_heading = "Global options")]
     pub profile: Option<String>,
     /// Use this configuration file
-    #[arg(
-        long,
-        global = true,
-        env = "SILBO_CONFIG",
-        value_name = "FILE",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, env = "SILBO_CONFIG", value_name = "FILE", help_heading = "Global options")]
     pub config: Option<PathBuf>,
     /// Reach the node at this Unix socket
-    #[arg(
-        long,
-        global = true,
-        env = "SILBO_SOCKET",
-        value_name = "PATH",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, env = "SILBO_SOCKET", value_name = "PATH", help_heading = "Global options")]
     pub socket: Option<PathBuf>,
     /// Print the API's result as one JSON document
     #[arg(long, global = true, env = "SILBO_JSON", value_parser = clap::builder::FalseyValueParser::new(), action = ArgAction::SetTrue, help_heading = "Global options")]
@@ -92,22 +60,10 @@ pub struct Global {
     )]
     pub color: Color,
     /// What to log, as a tracing filter such as silbo=debug
-    #[arg(
-        long,
-        global = true,
-        env = "SILBO_LOG",
-        value_name = "FILTER",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, env = "SILBO_LOG", value_name = "FILTER", help_heading = "Global options")]
     pub log: Option<String>,
     /// Where a detached node logs
-    #[arg(
-        long,
-        global = true,
-        env = "SILBO_LOG_FILE",
-        value_name = "FILE",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, env = "SILBO_LOG_FILE", value_name = "FILE", help_heading = "Global options")]
     pub log_file: Option<PathBuf>,
     /// How to log
     #[arg(
@@ -790,9 +746,7 @@ pub enum TokenCommand {
 /// A multiaddr begins with a slash and names a protocol; the node reads the rest.
 fn parse_multiaddr(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let named = text
-        .strip_prefix('/')
-        .is_some_and(|rest| rest.contains('/') && !rest.contains(char::is_whitespace));
+    let named = text.strip_prefix('/').is_some_and(|rest| rest.contains('/') && !rest.contains(char::is_whitespace));
     if named {
         Ok(text.to_owned())
     } else {
@@ -819,45 +773,13 @@ mod tests {
         let listen = "/ip4/127.0.0.1/udp/0/quic-v1";
         let relay = "/ip4/127.0.0.1/udp/4001/quic-v1/p2p/12D3KooWExample";
         let calls: [&[&str]; 12] = [
-            &[
-                "--home",
-                "A",
-                "up",
-                "--yes",
-                "--name",
-                "Ada",
-                "--listen",
-                listen,
-                "--no-mdns",
-            ],
+            &["--home", "A", "up", "--yes", "--name", "Ada", "--listen", listen, "--no-mdns"],
             &["--home", "R", "relay", "serve", "--yes", "--listen", listen],
             &["--home", "R", "relay", "status", "--json"],
             &["--home", "A", "relay", "add", relay, "--json"],
             &["--home", "A", "invite", "--json"],
-            &[
-                "--home",
-                "B",
-                "add",
-                "silbo:link",
-                "--as",
-                "ada",
-                "--wait",
-                "--timeout",
-                "30s",
-                "--json",
-            ],
-            &[
-                "--home",
-                "B",
-                "send",
-                "ada",
-                "hi",
-                "--wait",
-                "delivered",
-                "--timeout",
-                "30s",
-                "--json",
-            ],
+            &["--home", "B", "add", "silbo:link", "--as", "ada", "--wait", "--timeout", "30s", "--json"],
+            &["--home", "B", "send", "ada", "hi", "--wait", "delivered", "--timeout", "30s", "--json"],
             &["--home", "A", "recv", "--json"],
             &["--home", "A", "history", "bob", "--json"],
             &["--home", "A", "msg", "trace", "0123abcd", "--json"],
@@ -884,9 +806,7 @@ mod tests {
             "/ip6/::1/tcp/2",
             "--no-mdns",
         ];
-        let Command::Up(up) = parse(&line).expect("a call").command else {
-            panic!("not up")
-        };
+        let Command::Up(up) = parse(&line).expect("a call").command else { panic!("not up") };
         assert!(up.yes && up.start.no_mdns && !up.foreground);
         assert_eq!(up.start.name.as_deref(), Some("Ada"));
         assert_eq!(up.start.listen.len(), 2);
@@ -894,52 +814,26 @@ mod tests {
 
     #[test]
     fn send_takes_its_options_apart() {
-        let line = [
-            "send",
-            "ada",
-            "hi",
-            "--wait",
-            "delivered",
-            "--timeout",
-            "5s",
-            "--expire",
-            "1h",
-            "--client-id",
-            "x",
-        ];
-        let Command::Send(send) = parse(&line).expect("a call").command else {
-            panic!("not send")
-        };
-        assert_eq!(
-            (send.to.as_str(), send.text.as_deref()),
-            ("ada", Some("hi"))
-        );
+        let line =
+            ["send", "ada", "hi", "--wait", "delivered", "--timeout", "5s", "--expire", "1h", "--client-id", "x"];
+        let Command::Send(send) = parse(&line).expect("a call").command else { panic!("not send") };
+        assert_eq!((send.to.as_str(), send.text.as_deref()), ("ada", Some("hi")));
         assert_eq!(send.wait, Some(WaitState::Delivered));
         assert_eq!(send.timeout, Duration::from_secs(5));
         assert_eq!(send.expire, Some(Duration::from_secs(3_600)));
-        let Command::Send(piped) = parse(&["send", "ada", "-"]).expect("a call").command else {
-            panic!("not send")
-        };
+        let Command::Send(piped) = parse(&["send", "ada", "-"]).expect("a call").command else { panic!("not send") };
         assert_eq!(piped.text.as_deref(), Some("-"));
     }
 
     #[test]
     fn invite_makes_lists_and_revokes() {
-        let Command::Invite(made) = parse(&["invite", "--ttl", "1h", "--reusable"])
-            .expect("a call")
-            .command
-        else {
+        let Command::Invite(made) = parse(&["invite", "--ttl", "1h", "--reusable"]).expect("a call").command else {
             panic!("not invite")
         };
         assert!(made.reusable && made.command.is_none());
         assert_eq!(made.ttl, Duration::from_secs(3_600));
-        for line in [
-            &["invite", "list", "--json"][..],
-            &["invite", "revoke", "abcd"],
-        ] {
-            let Command::Invite(invite) = parse(line).expect("a call").command else {
-                panic!("not invite")
-            };
+        for line in [&["invite", "list", "--json"][..], &["invite", "revoke", "abcd"]] {
+            let Command::Invite(invite) = parse(line).expect("a call").command else { panic!("not invite") };
             assert!(invite.command.is_some());
         }
     }
@@ -1019,9 +913,7 @@ mod tests {
         ];
         for call in calls {
             let words: Vec<&str> = call.split(' ').filter(|word| !word.is_empty()).collect();
-            let error = parse(&words)
-                .err()
-                .unwrap_or_else(|| panic!("{call} was accepted"));
+            let error = parse(&words).err().unwrap_or_else(|| panic!("{call} was accepted"));
             assert_eq!(error.exit_code(), 2, "{call}");
         }
     }
@@ -1029,17 +921,12 @@ mod tests {
     #[test]
     fn every_global_option_with_a_value_has_a_variable_shown_in_help() {
         let command = Arguments::command();
-        for argument in command
-            .get_arguments()
-            .filter(|argument| argument.is_global_set())
-        {
+        for argument in command.get_arguments().filter(|argument| argument.is_global_set()) {
             let id = argument.get_id().as_str();
             if id == "verbose" {
                 continue;
             }
-            let variable = argument
-                .get_env()
-                .unwrap_or_else(|| panic!("--{id} has no variable"));
+            let variable = argument.get_env().unwrap_or_else(|| panic!("--{id} has no variable"));
             assert!(variable.to_string_lossy().starts_with("SILBO_"), "{id}");
             assert!(!argument.is_hide_env_set(), "{id}");
         }

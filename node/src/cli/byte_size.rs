@@ -7,10 +7,7 @@
 pub fn parse_byte_size(text: &str) -> Result<u64, String> {
     let refuse = || format!("{text:?} is not an amount such as 500MB, 512MiB or 4GiB");
     let text_only = text.trim();
-    let digits = text_only.len()
-        - text_only
-            .trim_start_matches(|c: char| c.is_ascii_digit())
-            .len();
+    let digits = text_only.len() - text_only.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text_only.split_at(digits);
     let number: u64 = number.parse().map_err(|_| refuse())?;
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {

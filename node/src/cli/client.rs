@@ -52,22 +52,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn call_waiting(
-        &self,
-        method: &str,
-        params: Value,
-        wait: Duration,
-    ) -> Result<Value, Failure> {
-        self.call_within(method, params, wait.saturating_add(ANSWER_MAX))
-            .await
+    pub async fn call_waiting(&self, method: &str, params: Value, wait: Duration) -> Result<Value, Failure> {
+        self.call_within(method, params, wait.saturating_add(ANSWER_MAX)).await
     }
 
-    async fn call_within(
-        &self,
-        method: &str,
-        params: Value,
-        limit: Duration,
-    ) -> Result<Value, Failure> {
+    async fn call_within(&self, method: &str, params: Value, limit: Duration) -> Result<Value, Failure> {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let answer = self.exchange_within(request.to_string(), limit).await?;
         result_of(method, &answer)
@@ -78,8 +67,7 @@ impl Client {
     /// # Errors
     /// Class 3 where no node answers.
     pub async fn exchange(&self, document: String) -> Result<Bytes, Failure> {
-        self.exchange_within(document, Duration::from_secs(24 * 3_600))
-            .await
+        self.exchange_within(document, Duration::from_secs(24 * 3_600)).await
     }
 
     async fn exchange_within(&self, document: String, limit: Duration) -> Result<Bytes, Failure> {
@@ -87,13 +75,11 @@ impl Client {
             let mut connection = Connection::open(&self.sockets).await?;
             connection.exchange(document).await
         };
-        tokio::time::timeout(limit, exchange)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Failure::new(Class::Timeout, "the node does not answer")
-                    .why(format!("there was no answer in {} s", limit.as_secs()))
-                    .hint("silbo doctor"))
-            })
+        tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| {
+            Err(Failure::new(Class::Timeout, "the node does not answer")
+                .why(format!("there was no answer in {} s", limit.as_secs()))
+                .hint("silbo doctor"))
+        })
     }
 
     /// Events after `since`, or from this moment on where it is `None`.
@@ -101,10 +87,7 @@ impl Client {
     /// # Errors
     /// Class 3 where no node answers.
     pub async fn events(&self, since: Option<u64>) -> Result<EventStream, Failure> {
-        let target = since.map_or_else(
-            || "/events".to_owned(),
-            |seq| format!("/events?since={seq}"),
-        );
+        let target = since.map_or_else(|| "/events".to_owned(), |seq| format!("/events?since={seq}"));
         self.stream(target).await
     }
 
@@ -135,11 +118,7 @@ impl Client {
         if response.status() != StatusCode::OK {
             return Err(refused(response.status()));
         }
-        Ok(EventStream {
-            body: response.into_body(),
-            lines: EventLines::default(),
-            _connection: connection,
-        })
+        Ok(EventStream { body: response.into_body(), lines: EventLines::default(), _connection: connection })
     }
 }
 
@@ -181,9 +160,8 @@ impl Connection {
     }
 
     async fn over(stream: UnixStream) -> Result<Connection, Failure> {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| broken(&error.to_string()))?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error.to_string()))?;
         let task = tokio::spawn(async move {
             // How it ended is told to whoever waits for the answer.
             drop(connection.await);
@@ -203,14 +181,8 @@ impl Connection {
 
     async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         // The answer before must have left the connection.
-        self.sender
-            .ready()
-            .await
-            .map_err(|error| broken(&error.to_string()))?;
-        self.sender
-            .send_request(request)
-            .await
-            .map_err(|error| broken(&error.to_string()))
+        self.sender.ready().await.map_err(|error| broken(&error.to_string()))?;
+        self.sender.send_request(request).await.map_err(|error| broken(&error.to_string()))
     }
 }
 
@@ -221,25 +193,17 @@ impl Drop for Connection {
 }
 
 fn result_of(method: &str, answer: &[u8]) -> Result<Value, Failure> {
-    let mut answer: Value =
-        serde_json::from_slice(answer).map_err(|error| unreadable(method, &error.to_string()))?;
+    let mut answer: Value = serde_json::from_slice(answer).map_err(|error| unreadable(method, &error.to_string()))?;
     if let Some(error) = answer.get("error") {
         return Err(Failure::of_rpc_error(error));
     }
-    answer
-        .get_mut("result")
-        .map(Value::take)
-        .ok_or_else(|| unreadable(method, "it has neither result nor error"))
+    answer.get_mut("result").map(Value::take).ok_or_else(|| unreadable(method, "it has neither result nor error"))
 }
 
 async fn read_all(response: Response<Incoming>) -> Result<Bytes, Failure> {
     let status = response.status();
     let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-    let bytes = body
-        .collect()
-        .await
-        .map_err(|error| broken(&error.to_string()))?
-        .to_bytes();
+    let bytes = body.collect().await.map_err(|error| broken(&error.to_string()))?.to_bytes();
     if status.is_success() || bytes.starts_with(b"{") || bytes.starts_with(b"[") {
         return Ok(bytes);
     }
@@ -302,9 +266,7 @@ impl EventLines {
                 self.data.push_str(data.strip_prefix(' ').unwrap_or(data));
             } else if line.is_empty() && !self.data.is_empty() {
                 let data = std::mem::take(&mut self.data);
-                return serde_json::from_str(&data)
-                    .map(Some)
-                    .map_err(|error| unreadable("events", &error.to_string()));
+                return serde_json::from_str(&data).map(Some).map_err(|error| unreadable("events", &error.to_string()));
             }
         }
         Ok(None)
@@ -312,29 +274,20 @@ impl EventLines {
 }
 
 fn no_node(error: &io::Error, sockets: &[PathBuf]) -> Failure {
-    let socket = sockets
-        .first()
-        .map(|path| path.display().to_string())
-        .unwrap_or_default();
+    let socket = sockets.first().map(|path| path.display().to_string()).unwrap_or_default();
     match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            Failure::new(Class::NoDaemon, "the node cannot be reached")
-                .why(format!("{socket} belongs to another user"))
-                .hint("run the command as the user who started the node")
-        }
+        io::ErrorKind::PermissionDenied => Failure::new(Class::NoDaemon, "the node cannot be reached")
+            .why(format!("{socket} belongs to another user"))
+            .hint("run the command as the user who started the node"),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            Failure::new(Class::NoDaemon, "no node is running")
-                .why(format!("nothing answers at {socket}"))
+            Failure::new(Class::NoDaemon, "no node is running").why(format!("nothing answers at {socket}"))
         }
-        _ => Failure::new(Class::NoDaemon, "the node cannot be reached")
-            .why(format!("{socket}: {error}")),
+        _ => Failure::new(Class::NoDaemon, "the node cannot be reached").why(format!("{socket}: {error}")),
     }
 }
 
 fn broken(why: &str) -> Failure {
-    Failure::new(Class::NoDaemon, "the connection to the node broke off")
-        .why(why)
-        .hint("silbo status")
+    Failure::new(Class::NoDaemon, "the connection to the node broke off").why(why).hint("silbo status")
 }
 
 fn refused(status: StatusCode) -> Failure {
@@ -348,11 +301,7 @@ fn refused(status: StatusCode) -> Failure {
 }
 
 fn unreadable(method: &str, why: &str) -> Failure {
-    Failure::new(
-        Class::Version,
-        format!("the node's answer to `{method}` is not understood"),
-    )
-    .why(why)
+    Failure::new(Class::Version, format!("the node's answer to `{method}` is not understood")).why(why)
 }
 
 #[cfg(test)]
@@ -371,11 +320,7 @@ mod tests {
                     found.push(event);
                 }
             }
-            assert_eq!(
-                found,
-                [json!({"seq": 7, "body": "é"}), json!({"seq": 8})],
-                "cut at {cut}"
-            );
+            assert_eq!(found, [json!({"seq": 7, "body": "é"}), json!({"seq": 8})], "cut at {cut}");
         }
     }
 
@@ -390,13 +335,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_node_calls_end_with_class_3_and_a_hint() {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let client = Client {
-            sockets: vec![home.path().join("silbo.sock")],
-        };
-        let failure = client
-            .call("system.status", json!({}))
-            .await
-            .expect_err("no node");
+        let client = Client { sockets: vec![home.path().join("silbo.sock")] };
+        let failure = client.call("system.status", json!({})).await.expect_err("no node");
         assert_eq!(failure.class, Class::NoDaemon);
         assert_eq!(failure.hint, "silbo up");
     }
@@ -416,30 +356,14 @@ mod tests {
                 let (mut stream, _) = listener.accept().await.expect("accept");
                 let mut request = vec![0; 4096];
                 let length = stream.read(&mut request).await.expect("read");
-                assert!(
-                    request[..length].starts_with(b"POST /rpc HTTP/1.1\r\nhost: localhost\r\n")
-                );
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
-                    answer.len()
-                );
-                stream
-                    .write_all(format!("{head}{answer}").as_bytes())
-                    .await
-                    .expect("write");
+                assert!(request[..length].starts_with(b"POST /rpc HTTP/1.1\r\nhost: localhost\r\n"));
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+                stream.write_all(format!("{head}{answer}").as_bytes()).await.expect("write");
             }
         });
-        let client = Client {
-            sockets: vec![home.path().join("absent.sock"), path],
-        };
-        assert_eq!(
-            client.call("profile.show", json!({})).await,
-            Ok(json!({"name": "Ada"}))
-        );
-        let failure = client
-            .call("contact.show", json!({"contact": "bob"}))
-            .await
-            .expect_err("an error");
+        let client = Client { sockets: vec![home.path().join("absent.sock"), path] };
+        assert_eq!(client.call("profile.show", json!({})).await, Ok(json!({"name": "Ada"})));
+        let failure = client.call("contact.show", json!({"contact": "bob"})).await.expect_err("an error");
         assert_eq!(failure.class, Class::NotFound);
         server.await.expect("the server saw what it should");
     }

@@ -88,13 +88,7 @@ pub struct TransportsSection {
 
 impl Default for TransportsSection {
     fn default() -> TransportsSection {
-        TransportsSection {
-            listen: Vec::new(),
-            quic: true,
-            tcp: true,
-            mdns: true,
-            upnp: true,
-        }
+        TransportsSection { listen: Vec::new(), quic: true, tcp: true, mdns: true, upnp: true }
     }
 }
 
@@ -115,12 +109,7 @@ pub struct RelaysSection {
 
 impl Default for RelaysSection {
     fn default() -> RelaysSection {
-        RelaysSection {
-            used: Vec::new(),
-            serve: false,
-            retention: "30d".to_owned(),
-            quota: "4GiB".to_owned(),
-        }
+        RelaysSection { used: Vec::new(), serve: false, retention: "30d".to_owned(), quota: "4GiB".to_owned() }
     }
 }
 
@@ -138,14 +127,9 @@ pub fn load(path: &Path) -> Result<(ConfigFile, Vec<String>), Failure> {
 }
 
 fn read(text: &str) -> Result<(ConfigFile, Vec<String>), String> {
-    let config: ConfigFile =
-        toml::from_str(text).map_err(|error| error.to_string().trim().replace('\n', " "))?;
+    let config: ConfigFile = toml::from_str(text).map_err(|error| error.to_string().trim().replace('\n', " "))?;
     if !config.api.listen.is_empty() {
-        let address: SocketAddr = config
-            .api
-            .listen
-            .parse()
-            .map_err(|_| "api.listen is not an address with a port")?;
+        let address: SocketAddr = config.api.listen.parse().map_err(|_| "api.listen is not an address with a port")?;
         if !address.ip().is_loopback() {
             return Err("api.listen is not a loopback address".to_owned());
         }
@@ -161,9 +145,8 @@ fn read(text: &str) -> Result<(ConfigFile, Vec<String>), String> {
 /// # Errors
 /// When the settings cannot be written as JSON, which no value of this type can cause.
 pub fn values(config: &ConfigFile) -> Result<Vec<(String, Value)>, Failure> {
-    let value = serde_json::to_value(config).map_err(|error| {
-        Failure::new(Class::Internal, "could not show the settings").why(error.to_string())
-    })?;
+    let value = serde_json::to_value(config)
+        .map_err(|error| Failure::new(Class::Internal, "could not show the settings").why(error.to_string()))?;
     let mut found = Vec::new();
     for (section, keys) in value.as_object().into_iter().flatten() {
         for (key, value) in keys.as_object().into_iter().flatten() {
@@ -180,15 +163,11 @@ pub fn values(config: &ConfigFile) -> Result<Vec<(String, Value)>, Failure> {
 pub fn set(path: &Path, key: &str, value: &str) -> Result<(), Failure> {
     let known = values(&ConfigFile::default())?;
     let Some((_, default)) = known.iter().find(|(name, _)| name == key) else {
-        let hint = suggestion(key).map_or_else(
-            || "silbo config get".to_owned(),
-            |near| format!("did you mean {near}?"),
-        );
-        return Err(
-            Failure::new(Class::NotFound, format!("there is no setting {key:?}"))
-                .why("config.toml has no key of this name")
-                .hint(hint),
-        );
+        let hint =
+            suggestion(key).map_or_else(|| "silbo config get".to_owned(), |near| format!("did you mean {near}?"));
+        return Err(Failure::new(Class::NotFound, format!("there is no setting {key:?}"))
+            .why("config.toml has no key of this name")
+            .hint(hint));
     };
     let item = item_like(default, value).map_err(|why| {
         Failure::new(Class::InvalidParams, format!("{key} cannot be {value:?}"))
@@ -200,13 +179,10 @@ pub fn set(path: &Path, key: &str, value: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => DEFAULT_FILE.to_owned(),
         Err(error) => return Err(unusable(path, &error.to_string())),
     };
-    let mut document: DocumentMut = text
-        .parse()
-        .map_err(|error: toml_edit::TomlError| unusable(path, &error.to_string()))?;
+    let mut document: DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| unusable(path, &error.to_string()))?;
     let (section, name) = key.split_once('.').unwrap_or(("", key));
-    let entry = document
-        .entry(section)
-        .or_insert_with(|| Item::Table(Table::new()));
+    let entry = document.entry(section).or_insert_with(|| Item::Table(Table::new()));
     let Some(table) = entry.as_table_like_mut() else {
         return Err(unusable(path, &format!("[{section}] is not a section")));
     };
@@ -246,10 +222,7 @@ fn item_like(default: &Value, text: &str) -> Result<Item, String> {
             _ => Err("it is true or false".to_owned()),
         },
         Value::Array(_) => {
-            let parts = text
-                .split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty());
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             Ok(toml_edit::value(parts.collect::<Array>()))
         }
         _ => Ok(toml_edit::value(text)),
@@ -285,10 +258,7 @@ fn describe_unknown(name: &str) -> String {
 
 fn suggestion(name: &str) -> Option<String> {
     let known = values(&ConfigFile::default()).ok()?;
-    let near = known
-        .into_iter()
-        .map(|(key, _)| (edits(name, &key), key))
-        .min()?;
+    let near = known.into_iter().map(|(key, _)| (edits(name, &key), key)).min()?;
     (near.0 <= 3 || near.1.ends_with(&format!(".{name}"))).then_some(near.1)
 }
 
@@ -301,9 +271,7 @@ fn edits(from: &str, to: &str) -> usize {
         let mut diagonal = i;
         let mut next = vec![left];
         for (b, above) in to.iter().zip(row.iter().skip(1)) {
-            let cost = (diagonal + usize::from(a != *b))
-                .min(left + 1)
-                .min(above + 1);
+            let cost = (diagonal + usize::from(a != *b)).min(left + 1).min(above + 1);
             diagonal = *above;
             left = cost;
             next.push(cost);
@@ -314,12 +282,7 @@ fn edits(from: &str, to: &str) -> usize {
 }
 
 fn unusable(path: &Path, why: &str) -> Failure {
-    Failure::new(
-        Class::InvalidParams,
-        format!("{} cannot be used", path.display()),
-    )
-    .why(why)
-    .hint("silbo config edit")
+    Failure::new(Class::InvalidParams, format!("{} cannot be used", path.display())).why(why).hint("silbo config edit")
 }
 
 #[cfg(test)]
@@ -330,19 +293,13 @@ mod tests {
     fn the_file_written_first_is_all_defaults_also_when_uncommented() {
         let (config, unknown) = read(DEFAULT_FILE).expect("the file of the first start");
         assert_eq!((config, unknown.len()), (ConfigFile::default(), 0));
-        let lines: Vec<&str> = DEFAULT_FILE
-            .lines()
-            .skip(1)
-            .map(|line| line.strip_prefix("# ").unwrap_or(line))
-            .collect();
+        let lines: Vec<&str> =
+            DEFAULT_FILE.lines().skip(1).map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
         let (config, unknown) = read(&lines.join("\n")).expect("its defaults");
         assert_eq!((config, unknown.len()), (ConfigFile::default(), 0));
         for (key, _) in values(&ConfigFile::default()).expect("keys") {
             let name = key.split('.').nth(1).expect("a key has a section");
-            assert!(
-                DEFAULT_FILE.contains(&format!("# {name} = ")),
-                "{key} is not documented in the file"
-            );
+            assert!(DEFAULT_FILE.contains(&format!("# {name} = ")), "{key} is not documented in the file");
         }
     }
 
@@ -351,12 +308,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("config.toml");
         set(&path, "transports.mdns", "off").expect("a switch");
-        set(
-            &path,
-            "relays.use",
-            "/ip4/1.2.3.4/tcp/1/p2p/x, /ip4/1.2.3.5/tcp/1/p2p/y",
-        )
-        .expect("a list");
+        set(&path, "relays.use", "/ip4/1.2.3.4/tcp/1/p2p/x, /ip4/1.2.3.5/tcp/1/p2p/y").expect("a list");
         set(&path, "profile.name", "Ada").expect("a text");
         let (config, unknown) = load(&path).expect("what was written");
         assert!(!config.transports.mdns && config.transports.quic);
@@ -373,12 +325,9 @@ mod tests {
         let path = folder.path().join("config.toml");
         set(&path, "relays.quota", "1GiB").expect("a size");
         let before = fs::read_to_string(&path).expect("the file");
-        for (key, value) in [
-            ("relays.quota", "much"),
-            ("transports.quic", "maybe"),
-            ("api.listen", "0.0.0.0:80"),
-            ("x.y", "1"),
-        ] {
+        for (key, value) in
+            [("relays.quota", "much"), ("transports.quic", "maybe"), ("api.listen", "0.0.0.0:80"), ("x.y", "1")]
+        {
             assert!(set(&path, key, value).is_err(), "{key} = {value}");
         }
         assert_eq!(fs::read_to_string(&path).expect("the file"), before);
@@ -389,10 +338,7 @@ mod tests {
         let (_, unknown) = read("[transports]\nmdsn = false\n[moon]\nphase = 1\n").expect("TOML");
         assert_eq!(
             unknown,
-            [
-                "moon.phase is not a setting",
-                "transports.mdsn is not a setting; did you mean transports.mdns?"
-            ]
+            ["moon.phase is not a setting", "transports.mdsn is not a setting; did you mean transports.mdns?"]
         );
     }
 

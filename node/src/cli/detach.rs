@@ -27,25 +27,14 @@ pub const LOOK_MAX: Duration = Duration::from_millis(200);
 /// As much of a log is looked at for the reason of a failed start.
 const LOG_TAIL_BYTES: u64 = 16 * 1024;
 /// Variables that are for this process and would disturb the child.
-const NOT_FOR_THE_CHILD: [&str; 6] = [
-    "SILBO_JSON",
-    "SILBO_JSONL",
-    "SILBO_QUIET",
-    "SILBO_PASSPHRASE_FILE",
-    "SILBO_COLOR",
-    "CLICOLOR_FORCE",
-];
+const NOT_FOR_THE_CHILD: [&str; 6] =
+    ["SILBO_JSON", "SILBO_JSONL", "SILBO_QUIET", "SILBO_PASSPHRASE_FILE", "SILBO_COLOR", "CLICOLOR_FORCE"];
 
 /// Starts the node as a process of its own; returns its status once it answers.
 ///
 /// # Errors
 /// What the node could not do, as its log says.
-pub fn detach(
-    session: &Session,
-    start: &StartArguments,
-    purpose: &Purpose,
-    yes: bool,
-) -> Result<Value, Failure> {
+pub fn detach(session: &Session, start: &StartArguments, purpose: &Purpose, yes: bool) -> Result<Value, Failure> {
     // Mistakes in settings are told here, before anything is started.
     prepare(&session.paths)?;
     let (config, unknown) = config_file::load(&session.paths.config_path)?;
@@ -57,19 +46,9 @@ pub fn detach(
     let runtime = runtime()?;
     loop {
         let begun = log_length(&session.paths.log_path);
-        let mut child = spawn(
-            session,
-            start,
-            purpose,
-            secret.as_deref().map(String::as_str),
-        )?;
+        let mut child = spawn(session, start, purpose, secret.as_deref().map(String::as_str))?;
         match runtime.block_on(wait_for_start(session, &mut child, begun)) {
-            Err(failure)
-                if failure.class == Class::Locked
-                    && !yes
-                    && secret.is_none()
-                    && session.screen.can_ask() =>
-            {
+            Err(failure) if failure.class == Class::Locked && !yes && secret.is_none() && session.screen.can_ask() => {
                 secret = Some(session.screen.ask_secret("Passphrase: ")?);
             }
             done => return done,
@@ -77,40 +56,23 @@ pub fn detach(
     }
 }
 
-fn spawn(
-    session: &Session,
-    start: &StartArguments,
-    purpose: &Purpose,
-    secret: Option<&str>,
-) -> Result<Child, Failure> {
+fn spawn(session: &Session, start: &StartArguments, purpose: &Purpose, secret: Option<&str>) -> Result<Child, Failure> {
     let failed = |why: String| {
-        Failure::new(Class::Internal, "the node could not be started")
-            .why(why)
-            .hint("silbo up --foreground")
+        Failure::new(Class::Internal, "the node could not be started").why(why).hint("silbo up --foreground")
     };
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let log = logging::open(&session.paths.log_path)
         .map_err(|error| failed(format!("{}: {error}", session.paths.log_path.display())))?;
     let copy = log.try_clone().map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(program);
-    command
-        .args(child_arguments(session, start, purpose, secret.is_some()))
-        .current_dir("/")
-        .stdout(copy)
-        .stderr(log);
-    command.stdin(if secret.is_some() {
-        Stdio::piped()
-    } else {
-        Stdio::null()
-    });
+    command.args(child_arguments(session, start, purpose, secret.is_some())).current_dir("/").stdout(copy).stderr(log);
+    command.stdin(if secret.is_some() { Stdio::piped() } else { Stdio::null() });
     for name in NOT_FOR_THE_CHILD {
         command.env_remove(name);
     }
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
     if let (Some(secret), Some(mut stdin)) = (secret, child.stdin.take()) {
-        stdin
-            .write_all(secret.as_bytes())
-            .map_err(|error| failed(error.to_string()))?;
+        stdin.write_all(secret.as_bytes()).map_err(|error| failed(error.to_string()))?;
     }
     Ok(child)
 }
@@ -162,34 +124,22 @@ fn child_arguments(
     flags.extend((0..session.global.verbose).map(|_| "-v".to_owned()));
     if let Purpose::Relay(promise) = purpose {
         flags.push("--relay".to_owned());
-        flags.extend(
-            promise
-                .retention
-                .map(|retention| format!("--retention={}s", retention.as_secs())),
-        );
+        flags.extend(promise.retention.map(|retention| format!("--retention={}s", retention.as_secs())));
         flags.extend(promise.quota.map(|quota| format!("--quota={quota}")));
     }
-    flags
-        .into_iter()
-        .map(std::ffi::OsString::from)
-        .chain(arguments)
-        .collect()
+    flags.into_iter().map(std::ffi::OsString::from).chain(arguments).collect()
 }
 
-async fn wait_for_start(
-    session: &Session,
-    child: &mut Child,
-    log_begun: u64,
-) -> Result<Value, Failure> {
+async fn wait_for_start(session: &Session, child: &mut Child, log_begun: u64) -> Result<Value, Failure> {
     let deadline = Instant::now() + START_MAX;
     let mut pause = LOOK_FIRST;
     loop {
         if let Ok(status) = session.call("system.status", json!({})).await {
             return Ok(status);
         }
-        let ended = child.try_wait().map_err(|error| {
-            Failure::new(Class::Internal, "the node was lost").why(error.to_string())
-        })?;
+        let ended = child
+            .try_wait()
+            .map_err(|error| Failure::new(Class::Internal, "the node was lost").why(error.to_string()))?;
         if let Some(ended) = ended {
             // Another `up` may have been quicker: then its node answers.
             return match session.call("system.status", json!({})).await {
@@ -218,17 +168,10 @@ fn failed_start(log_path: &Path, begun: u64, ended: std::process::ExitStatus) ->
     let class = Class::of_exit_code(ended.code().map_or(1, i64::from));
     let tail = log_tail(log_path, begun).unwrap_or_default();
     Failure::of_log(class, &tail).unwrap_or_else(|| {
-        let last = tail
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("its log says nothing");
+        let last = tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("its log says nothing");
         Failure::new(class, "the node did not start")
             .why(format!("{ended}: {last}"))
-            .hint(format!(
-                "read {}, or silbo up --foreground",
-                log_path.display()
-            ))
+            .hint(format!("read {}, or silbo up --foreground", log_path.display()))
     })
 }
 
@@ -237,9 +180,7 @@ fn log_tail(path: &Path, begun: u64) -> std::io::Result<String> {
     let length = file.metadata()?.len();
     // A log that was set aside in between begins at 0 again.
     let from = if begun > length { 0 } else { begun };
-    file.seek(SeekFrom::Start(
-        from.max(length.saturating_sub(LOG_TAIL_BYTES)),
-    ))?;
+    file.seek(SeekFrom::Start(from.max(length.saturating_sub(LOG_TAIL_BYTES))))?;
     let mut bytes = Vec::new();
     file.take(LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -254,59 +195,31 @@ mod tests {
     use crate::paths::{PathChoices, Paths};
 
     fn paths() -> Paths {
-        let choices = PathChoices {
-            home: Some("/somewhere".into()),
-            ..PathChoices::default()
-        };
+        let choices = PathChoices { home: Some("/somewhere".into()), ..PathChoices::default() };
         Paths::choose(&choices).expect("paths")
     }
 
     #[test]
     fn the_child_is_given_what_up_was_given() {
-        let line = [
-            "silbo",
-            "--home",
-            "/somewhere",
-            "up",
-            "--name",
-            "Ada",
-            "--listen",
-            "/ip4/127.0.0.1/tcp/0",
-            "--no-mdns",
-        ];
+        let line =
+            ["silbo", "--home", "/somewhere", "up", "--name", "Ada", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"];
         let typed = super::super::arguments::Arguments::try_parse_from(line).expect("a call");
-        let super::super::arguments::Command::Up(up) = typed.command else {
-            panic!("not up")
-        };
+        let super::super::arguments::Command::Up(up) = typed.command else { panic!("not up") };
         let session = Session {
             paths: paths(),
             client: super::super::client::Client::new(&paths()),
             screen: super::super::screen::Screen::new(super::super::screen::Form::Text, true),
-            program: super::super::Program {
-                run: |_| Ok(()),
-                schema: || Value::Null,
-            },
+            program: super::super::Program { run: |_| Ok(()), schema: || Value::Null },
             global: typed.global,
         };
         let mut words: Vec<std::ffi::OsString> = vec!["silbo".into()];
-        let promise = RelayPromise {
-            retention: Some(Duration::from_secs(86_400)),
-            quota: Some(1 << 30),
-        };
+        let promise = RelayPromise { retention: Some(Duration::from_secs(86_400)), quota: Some(1 << 30) };
         let mut start = up.start.clone();
         start.name = Some("-Ada-".into());
-        words.extend(child_arguments(
-            &session,
-            &start,
-            &Purpose::Relay(promise),
-            true,
-        ));
-        let child = super::super::arguments::Arguments::try_parse_from(words)
-            .expect("the child understands");
+        words.extend(child_arguments(&session, &start, &Purpose::Relay(promise), true));
+        let child = super::super::arguments::Arguments::try_parse_from(words).expect("the child understands");
         assert_eq!(child.global.home.as_deref(), Some(Path::new("/somewhere")));
-        let super::super::arguments::Command::Daemon(daemon) = child.command else {
-            panic!("not daemon")
-        };
+        let super::super::arguments::Command::Daemon(daemon) = child.command else { panic!("not daemon") };
         assert!(daemon.detached && daemon.relay && daemon.start.no_mdns);
         assert_eq!(daemon.start.name.as_deref(), Some("-Ada-"));
         assert_eq!(daemon.start.listen, start.listen);
@@ -321,14 +234,13 @@ mod tests {
         fs::write(&log, "error: old\nwhy: old\nhint: old\n").expect("a log");
         let begun = log_length(&log);
         let mut text = fs::read_to_string(&log).expect("the log");
-        text.push_str("INFO starting\nerror: the port is taken\nwhy: udp 4001 is in use\nhint: choose another --listen\n");
+        text.push_str(
+            "INFO starting\nerror: the port is taken\nwhy: udp 4001 is in use\nhint: choose another --listen\n",
+        );
         fs::write(&log, text).expect("a log");
         let ended = std::os::unix::process::ExitStatusExt::from_raw(2 << 8);
         let failure = failed_start(&log, begun, ended);
-        assert_eq!(
-            (failure.class, failure.what.as_str()),
-            (Class::InvalidParams, "the port is taken")
-        );
+        assert_eq!((failure.class, failure.what.as_str()), (Class::InvalidParams, "the port is taken"));
         fs::write(&log, "x".repeat(40)).expect("a log");
         assert!(failed_start(&log, 0, ended).why.contains("xxx"));
     }

@@ -19,10 +19,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, after) = rest.split_at(digits);
-        let letters = after.len()
-            - after
-                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
-                .len();
+        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
         let (unit, after) = after.split_at(letters);
         let number: u64 = number.parse().map_err(|_| refuse())?;
         let milliseconds: u64 = match unit {
@@ -83,17 +80,9 @@ pub fn describe_seconds(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds % 86_400 / 3_600);
     let (minutes, rest) = (seconds % 3_600 / 60, seconds % 60);
     let parts: [(u64, &str); 4] = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")];
-    let words: Vec<String> = parts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .take(2)
-        .map(|(n, unit)| format!("{n} {unit}"))
-        .collect();
-    if words.is_empty() {
-        "0 s".to_owned()
-    } else {
-        words.join(" ")
-    }
+    let words: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).take(2).map(|(n, unit)| format!("{n} {unit}")).collect();
+    if words.is_empty() { "0 s".to_owned() } else { words.join(" ") }
 }
 
 #[cfg(test)]
@@ -116,31 +105,15 @@ mod tests {
             (" 30s ", 30_000),
         ];
         for (text, milliseconds) in cases {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
     }
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in [
-            "",
-            " ",
-            "30",
-            "s",
-            "-5s",
-            "1.5h",
-            "5 m",
-            "7D",
-            "1y",
-            "30s!",
-            "1h30",
-            "٣s",
-            "99999999999999999999s",
-        ] {
+        for text in
+            ["", " ", "30", "s", "-5s", "1.5h", "5 m", "7D", "1y", "30s!", "1h30", "٣s", "99999999999999999999s"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }
@@ -154,14 +127,8 @@ mod tests {
 
     #[test]
     fn never_is_zero_seconds_for_the_api() {
-        assert_eq!(
-            parse_duration_or_never("never").map(Lasting::seconds),
-            Ok(0)
-        );
-        assert_eq!(
-            parse_duration_or_never("7d").map(Lasting::seconds),
-            Ok(604_800)
-        );
+        assert_eq!(parse_duration_or_never("never").map(Lasting::seconds), Ok(0));
+        assert_eq!(parse_duration_or_never("7d").map(Lasting::seconds), Ok(604_800));
         assert!(parse_duration_or_never("sometimes").is_err());
     }
 

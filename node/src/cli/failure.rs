@@ -61,10 +61,7 @@ impl Class {
     /// The class of an exit code; an unknown one is internal.
     #[must_use]
     pub fn of_exit_code(code: i64) -> Class {
-        Class::ALL
-            .into_iter()
-            .find(|class| i64::from(class.exit_code()) == code)
-            .unwrap_or(Class::Internal)
+        Class::ALL.into_iter().find(|class| i64::from(class.exit_code()) == code).unwrap_or(Class::Internal)
     }
 
     /// The class of an error code of the API.
@@ -225,14 +222,8 @@ impl Failure {
         }
         if let Some(hint) = field("hint") {
             failure.hint = hint;
-        } else if let Some(after) = data
-            .and_then(|data| data.get("retryAfterMs"))
-            .and_then(Value::as_u64)
-        {
-            failure.hint = format!(
-                "try again in {}",
-                super::duration::describe_seconds(after.div_ceil(1_000))
-            );
+        } else if let Some(after) = data.and_then(|data| data.get("retryAfterMs")).and_then(Value::as_u64) {
+            failure.hint = format!("try again in {}", super::duration::describe_seconds(after.div_ceil(1_000)));
         }
         failure
     }
@@ -241,12 +232,7 @@ impl Failure {
     #[must_use]
     pub fn three_lines(&self) -> String {
         let line = |text: &str| super::screen::printable(text).replace('\n', " ");
-        format!(
-            "error: {}\nwhy: {}\nhint: {}",
-            line(&self.what),
-            line(&self.why),
-            line(&self.hint)
-        )
+        format!("error: {}\nwhy: {}\nhint: {}", line(&self.what), line(&self.why), line(&self.hint))
     }
 
     /// The document for `--json`.
@@ -286,38 +272,21 @@ impl From<StartFailure> for Failure {
             StartFailureClass::Version => Class::Version,
             StartFailureClass::AlreadyRunning | StartFailureClass::Internal => Class::Internal,
         };
-        Failure::new(class, failure.what)
-            .why(failure.why)
-            .hint(failure.hint)
+        Failure::new(class, failure.what).why(failure.why).hint(failure.hint)
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
-        if let Some(failure) = error
-            .chain()
-            .find_map(|cause| cause.downcast_ref::<Failure>())
-        {
+        if let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
             return failure.clone();
         }
-        if let Some(failure) = error
-            .chain()
-            .find_map(|cause| cause.downcast_ref::<StartFailure>())
-        {
+        if let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<StartFailure>()) {
             return failure.clone().into();
         }
-        let why = error
-            .chain()
-            .skip(1)
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(": ");
+        let why = error.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>().join(": ");
         let failure = Failure::new(Class::Internal, format!("could not {error}"));
-        if why.is_empty() {
-            failure
-        } else {
-            failure.why(why)
-        }
+        if why.is_empty() { failure } else { failure.why(why) }
     }
 }
 
@@ -328,10 +297,7 @@ mod tests {
     #[test]
     fn every_error_code_of_the_api_has_its_exit_code() {
         for code in 1..=11 {
-            assert_eq!(
-                i64::from(Class::of_rpc_code(-32_000 - code).exit_code()),
-                code
-            );
+            assert_eq!(i64::from(Class::of_rpc_code(-32_000 - code).exit_code()), code);
         }
         assert_eq!(Class::of_rpc_code(-32_602), Class::InvalidParams);
         assert_eq!(Class::of_rpc_code(-32_601), Class::Version);
@@ -376,8 +342,7 @@ mod tests {
 
     #[test]
     fn an_api_error_without_details_still_has_three_lines() {
-        let failure =
-            Failure::of_rpc_error(&json!({"code": -32_004, "message": "no contact \"bob\""}));
+        let failure = Failure::of_rpc_error(&json!({"code": -32_004, "message": "no contact \"bob\""}));
         let lines = failure.three_lines();
         assert_eq!(lines.lines().count(), 3);
         assert!(lines.contains("hint: silbo contact list"));
@@ -389,8 +354,7 @@ mod tests {
 
     #[test]
     fn a_foreign_message_cannot_add_lines_or_terminal_commands() {
-        let failure =
-            Failure::of_rpc_error(&json!({"code": -32_001, "message": "a\nhint: rm\u{1b}[2J"}));
+        let failure = Failure::of_rpc_error(&json!({"code": -32_001, "message": "a\nhint: rm\u{1b}[2J"}));
         let lines = failure.three_lines();
         assert_eq!(lines.lines().count(), 3);
         assert!(!lines.contains('\u{1b}'));
@@ -400,10 +364,7 @@ mod tests {
     fn the_last_error_of_a_log_is_found() {
         let log = "INFO starting\nerror: an older one\nwhy: x\nhint: y\nINFO more\nerror: no port\nwhy: taken\nhint: choose another\n";
         let failure = Failure::of_log(Class::InvalidParams, log).expect("an error is in the log");
-        assert_eq!(
-            (failure.what.as_str(), failure.why.as_str()),
-            ("no port", "taken")
-        );
+        assert_eq!((failure.what.as_str(), failure.why.as_str()), ("no port", "taken"));
         assert_eq!(failure.hint, "choose another");
         assert_eq!(Failure::of_log(Class::Internal, "INFO all is well\n"), None);
     }
@@ -416,9 +377,7 @@ mod tests {
             why: "it has a passphrase".into(),
             hint: "silbo up --passphrase-file FILE".into(),
         };
-        let failure: Failure = anyhow::Error::new(cause)
-            .context("open the database")
-            .into();
+        let failure: Failure = anyhow::Error::new(cause).context("open the database").into();
         assert_eq!(failure.class.exit_code(), 8);
         assert_eq!(failure.what, "the database is locked");
     }

@@ -26,15 +26,8 @@ pub fn paths(session: &Session) -> Result<(), Failure> {
         "log": paths.log_path,
     });
     session.screen.result(&value, |value, _| {
-        let lines = value
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(_, path)| !path.is_null());
-        lines
-            .map(|(name, _)| format!("{name:8} {}", render::text(value, name)))
-            .collect::<Vec<_>>()
-            .join("\n")
+        let lines = value.as_object().into_iter().flatten().filter(|(_, path)| !path.is_null());
+        lines.map(|(name, _)| format!("{name:8} {}", render::text(value, name))).collect::<Vec<_>>().join("\n")
     })
 }
 
@@ -43,9 +36,7 @@ pub async fn config(session: &Session, command: ConfigCommand) -> Result<(), Fai
     let screen = &session.screen;
     let path = &session.paths.config_path;
     match command {
-        ConfigCommand::Path => screen.result(&json!({"path": path}), |value, _| {
-            render::text(value, "path")
-        }),
+        ConfigCommand::Path => screen.result(&json!({"path": path}), |value, _| render::text(value, "path")),
         ConfigCommand::Get { key } => {
             let found = get(session, key.as_deref()).await?;
             screen.result(&json!({"values": found}), |value, _| {
@@ -64,15 +55,10 @@ pub async fn config(session: &Session, command: ConfigCommand) -> Result<(), Fai
         ConfigCommand::Set { key, value } => {
             if NODE_KEYS.contains(&key.as_str()) {
                 let value = super::arguments::Switch::of_word(&value).ok_or_else(|| {
-                    Failure::usage(
-                        format!("{key} cannot be {value:?}"),
-                        format!("silbo config set {key} off"),
-                    )
-                    .why("it is on or off")
+                    Failure::usage(format!("{key} cannot be {value:?}"), format!("silbo config set {key} off"))
+                        .why("it is on or off")
                 })?;
-                let done = session
-                    .call("settings.set", json!({"key": key, "value": value.is_on()}))
-                    .await?;
+                let done = session.call("settings.set", json!({"key": key, "value": value.is_on()})).await?;
                 return screen.result(&done, |_, _| String::new());
             }
             config_file::set(path, &key, &value)?;
@@ -95,17 +81,11 @@ async fn get(session: &Session, key: Option<&str>) -> Result<Map<String, Value>,
     if of_node {
         match session.call("settings.get", json!({})).await {
             Ok(answer) => {
-                let values = answer
-                    .get("values")
-                    .and_then(Value::as_object)
-                    .into_iter()
-                    .flatten();
+                let values = answer.get("values").and_then(Value::as_object).into_iter().flatten();
                 found.extend(values.map(|(name, value)| (name.clone(), value.clone())));
             }
             Err(failure) if failure.class == Class::NoDaemon && key.is_none() => {
-                session
-                    .screen
-                    .note("privacy.* is shown while the node runs");
+                session.screen.note("privacy.* is shown while the node runs");
             }
             Err(failure) => return Err(failure),
         }
@@ -113,36 +93,24 @@ async fn get(session: &Session, key: Option<&str>) -> Result<Map<String, Value>,
     let Some(key) = key else { return Ok(found) };
     match found.remove(key) {
         Some(value) => Ok(std::iter::once((key.to_owned(), value)).collect()),
-        None => Err(
-            Failure::new(Class::NotFound, format!("there is no setting {key:?}"))
-                .hint("silbo config get"),
-        ),
+        None => Err(Failure::new(Class::NotFound, format!("there is no setting {key:?}")).hint("silbo config get")),
     }
 }
 
 fn edit(session: &Session) -> Result<(), Failure> {
     let path = &session.paths.config_path;
     if !session.screen.can_ask() {
-        return Err(
-            Failure::usage("no editor can be opened", "silbo config set KEY VALUE")
-                .why("there is no terminal"),
-        );
+        return Err(Failure::usage("no editor can be opened", "silbo config set KEY VALUE").why("there is no terminal"));
     }
     let failed = |why: String| {
-        Failure::new(Class::Internal, "the file could not be edited")
-            .why(why)
-            .hint("set VISUAL or EDITOR")
+        Failure::new(Class::Internal, "the file could not be edited").why(why).hint("set VISUAL or EDITOR")
     };
     config_file::create_default(path).map_err(|error| failed(error.to_string()))?;
-    let editor = ["VISUAL", "EDITOR"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let editor =
+        ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
     let mut words = editor.split_whitespace();
-    let ended = std::process::Command::new(words.next().unwrap_or("vi"))
-        .args(words)
-        .arg(path)
-        .status();
+    let ended = std::process::Command::new(words.next().unwrap_or("vi")).args(words).arg(path).status();
     match ended {
         Ok(status) if status.success() => check(session),
         Ok(status) => Err(failed(format!("{editor} ended with {status}"))),
@@ -153,20 +121,14 @@ fn edit(session: &Session) -> Result<(), Failure> {
 fn check(session: &Session) -> Result<(), Failure> {
     let path = &session.paths.config_path;
     let (_, unknown) = config_file::load(path)?;
-    session.screen.result(
-        &json!({"ok": unknown.is_empty(), "problems": unknown}),
-        |_, _| String::new(),
-    )?;
+    session.screen.result(&json!({"ok": unknown.is_empty(), "problems": unknown}), |_, _| String::new())?;
     if unknown.is_empty() {
         session.screen.note("no mistakes");
         return Ok(());
     }
-    Err(Failure::new(
-        Class::InvalidParams,
-        format!("{} has unknown settings", path.display()),
-    )
-    .why(unknown.join("; "))
-    .hint("silbo config edit"))
+    Err(Failure::new(Class::InvalidParams, format!("{} has unknown settings", path.display()))
+        .why(unknown.join("; "))
+        .hint("silbo config edit"))
 }
 
 /// `silbo completion SHELL`
@@ -174,42 +136,29 @@ pub fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "silbo", &mut script);
     let written = io::stdout().lock().write_all(&script);
-    written.map_err(|error| {
-        Failure::new(Class::Internal, "could not write the output").why(error.to_string())
-    })
+    written.map_err(|error| Failure::new(Class::Internal, "could not write the output").why(error.to_string()))
 }
 
 /// `silbo manual DIR`
 pub fn manual(session: &Session, dir: &Path) -> Result<(), Failure> {
-    let written = std::fs::create_dir_all(dir)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), dir));
+    let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Arguments::command(), dir));
     written.map_err(|error| {
         Failure::usage("the manual cannot be written", "choose another folder")
             .why(format!("{}: {error}", dir.display()))
     })?;
-    session.screen.note(&format!(
-        "read it with: man -l {}",
-        dir.join("silbo.1").display()
-    ));
+    session.screen.note(&format!("read it with: man -l {}", dir.join("silbo.1").display()));
     Ok(())
 }
 
 /// `silbo version`
 pub async fn version(session: &Session) -> Result<(), Failure> {
-    let node = session
-        .call("system.version", json!({}))
-        .await
-        .unwrap_or(Value::Null);
+    let node = session.call("system.version", json!({})).await.unwrap_or(Value::Null);
     let value = json!({"version": env!("CARGO_PKG_VERSION"), "node": node});
-    session.screen.result(&value, |value, _| {
-        match value.get("node").filter(|node| !node.is_null()) {
-            Some(node) => format!(
-                "silbo {} (running node: {})",
-                render::text(value, "version"),
-                render::text(node, "version")
-            ),
-            None => format!("silbo {}", render::text(value, "version")),
+    session.screen.result(&value, |value, _| match value.get("node").filter(|node| !node.is_null()) {
+        Some(node) => {
+            format!("silbo {} (running node: {})", render::text(value, "version"), render::text(node, "version"))
         }
+        None => format!("silbo {}", render::text(value, "version")),
     })
 }
 
@@ -221,12 +170,7 @@ mod tests {
     fn a_manual_page_is_written_for_every_command() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         clap_mangen::generate_to(Arguments::command(), folder.path()).expect("pages");
-        for page in [
-            "silbo.1",
-            "silbo-up.1",
-            "silbo-msg-trace.1",
-            "silbo-relay-serve.1",
-        ] {
+        for page in ["silbo.1", "silbo-up.1", "silbo-msg-trace.1", "silbo-relay-serve.1"] {
             assert!(folder.path().join(page).is_file(), "{page}");
         }
     }
@@ -234,12 +178,7 @@ mod tests {
     #[test]
     fn completions_know_the_commands() {
         let mut script = Vec::new();
-        clap_complete::generate(
-            clap_complete::Shell::Bash,
-            &mut Arguments::command(),
-            "silbo",
-            &mut script,
-        );
+        clap_complete::generate(clap_complete::Shell::Bash, &mut Arguments::command(), "silbo", &mut script);
         let script = String::from_utf8(script).expect("text");
         assert!(script.contains("retention") && script.contains("--passphrase-file"));
     }

@@ -22,9 +22,7 @@ impl LocalTime {
     /// Ready to use. If SQLite is out of memory, times are shown in UTC seconds.
     #[must_use]
     pub fn new() -> LocalTime {
-        LocalTime {
-            database: Connection::open_in_memory().ok().map(Mutex::new),
-        }
+        LocalTime { database: Connection::open_in_memory().ok().map(Mutex::new) }
     }
 
     /// `2026-11-21 14:05`.
@@ -42,18 +40,12 @@ impl LocalTime {
     fn format(&self, form: &str, at_ms: i64) -> String {
         let seconds = at_ms.div_euclid(1_000);
         let query = "SELECT strftime(?1, ?2, 'unixepoch', 'localtime')";
-        let text = self
-            .database
-            .as_ref()
-            .and_then(|database| database.lock().ok())
-            .and_then(|database| {
-                database
-                    .query_row(query, rusqlite::params![form, seconds], |row| {
-                        row.get::<_, Option<String>>(0)
-                    })
-                    .ok()
-                    .flatten()
-            });
+        let text = self.database.as_ref().and_then(|database| database.lock().ok()).and_then(|database| {
+            database
+                .query_row(query, rusqlite::params![form, seconds], |row| row.get::<_, Option<String>>(0))
+                .ok()
+                .flatten()
+        });
         text.unwrap_or_else(|| format!("{seconds} s"))
     }
 }

@@ -22,22 +22,15 @@ pub fn start(global: &Global, file: Option<&Path>) -> Result<(), Failure> {
     let usual = match (global.quiet, global.verbose) {
         (true, _) => "warn",
         (false, 0) => "warn,silbo=info,silbo_node=info,silbo_transports=info,silbo_protocol=info",
-        (false, 1) => {
-            "info,silbo=debug,silbo_node=debug,silbo_transports=debug,silbo_protocol=debug"
-        }
-        (false, _) => {
-            "debug,silbo=trace,silbo_node=trace,silbo_transports=trace,silbo_protocol=trace"
-        }
+        (false, 1) => "info,silbo=debug,silbo_node=debug,silbo_transports=debug,silbo_protocol=debug",
+        (false, _) => "debug,silbo=trace,silbo_node=trace,silbo_transports=trace,silbo_protocol=trace",
     };
     let filter = EnvFilter::try_new(global.log.as_deref().unwrap_or(usual)).map_err(|error| {
         Failure::new(Class::InvalidParams, "the log filter cannot be used")
             .why(error.to_string())
             .hint("SILBO_LOG=silbo=debug")
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false);
     let json = global.log_format == LogFormat::Json;
     let started = match file {
         Some(path) => {
@@ -46,24 +39,14 @@ pub fn start(global: &Global, file: Option<&Path>) -> Result<(), Failure> {
                     .why(format!("{}: {error}", path.display()))
             })?;
             let builder = builder.with_writer(std::sync::Arc::new(file));
-            if json {
-                builder.json().try_init()
-            } else {
-                builder.try_init()
-            }
+            if json { builder.json().try_init() } else { builder.try_init() }
         }
         None => {
             let builder = builder.with_writer(io::stderr);
-            if json {
-                builder.json().try_init()
-            } else {
-                builder.try_init()
-            }
+            if json { builder.json().try_init() } else { builder.try_init() }
         }
     };
-    started.map_err(|error| {
-        Failure::new(Class::Internal, "could not start logging").why(error.to_string())
-    })
+    started.map_err(|error| Failure::new(Class::Internal, "could not start logging").why(error.to_string()))
 }
 
 /// Opens a log for appending, readable by its owner alone.
@@ -74,11 +57,7 @@ pub fn open(path: &Path) -> io::Result<std::fs::File> {
     if std::fs::metadata(path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

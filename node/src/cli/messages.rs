@@ -11,19 +11,13 @@ pub async fn send(session: &Session, arguments: SendArguments) -> Result<(), Fai
     let screen = &session.screen;
     let body = screen.body(arguments.text)?;
     if body.is_empty() {
-        return Err(
-            Failure::usage("there is nothing to send", "silbo send TO TEXT")
-                .why("the text is empty"),
-        );
+        return Err(Failure::usage("there is nothing to send", "silbo send TO TEXT").why("the text is empty"));
     }
     let wanted = params([
         ("chat", json!(arguments.to)),
         ("body", json!(body)),
         ("replyTo", json!(arguments.reply)),
-        (
-            "expireS",
-            json!(arguments.expire.map(|expire| expire.as_secs())),
-        ),
+        ("expireS", json!(arguments.expire.map(|expire| expire.as_secs()))),
         ("clientId", json!(arguments.client_id)),
     ]);
     let sent = session.call("message.send", wanted).await?;
@@ -31,31 +25,20 @@ pub async fn send(session: &Session, arguments: SendArguments) -> Result<(), Fai
         return screen.result(&sent, render::sent);
     };
     let id = sent.get("id").cloned().unwrap_or_default();
-    let wait =
-        json!({"id": id, "state": state.word(), "timeoutMs": milliseconds(arguments.timeout)});
-    match session
-        .client
-        .call_waiting("message.wait", wait, arguments.timeout)
-        .await
-    {
+    let wait = json!({"id": id, "state": state.word(), "timeoutMs": milliseconds(arguments.timeout)});
+    match session.client.call_waiting("message.wait", wait, arguments.timeout).await {
         Ok(reached) => screen.result(&reached, render::sent),
         Err(failure) => {
             // The message exists: a script still learns its id and state, and what to ask later.
             screen.result(&present_state(session, &sent).await, render::sent)?;
             let id = render::text(&sent, "id");
-            Err(if failure.class == Class::Timeout {
-                failure.hint(format!("silbo msg trace {id}"))
-            } else {
-                failure
-            })
+            Err(if failure.class == Class::Timeout { failure.hint(format!("silbo msg trace {id}")) } else { failure })
         }
     }
 }
 
 async fn present_state(session: &Session, sent: &Value) -> Value {
-    let shown = session
-        .call("message.show", json!({"id": sent.get("id")}))
-        .await;
+    let shown = session.call("message.show", json!({"id": sent.get("id")})).await;
     let mut present = sent.clone();
     if let (Ok(shown), Some(present)) = (shown, present.as_object_mut()) {
         for name in ["state", "path", "held", "failed"] {
@@ -75,20 +58,14 @@ pub async fn history(
     before: Option<String>,
     after: Option<String>,
 ) -> Result<(), Failure> {
-    let wanted = params([
-        ("chat", json!(to)),
-        ("limit", json!(limit)),
-        ("before", json!(before)),
-        ("after", json!(after)),
-    ]);
+    let wanted =
+        params([("chat", json!(to)), ("limit", json!(limit)), ("before", json!(before)), ("after", json!(after))]);
     let page = session.call("history.list", wanted).await?;
     session.screen.list(&page, render::history)?;
     if let Some(next) = page.get("next").and_then(Value::as_str)
         && !session.screen.is_json()
     {
-        session.screen.note(&format!(
-            "earlier messages: silbo history {to} --before {next}"
-        ));
+        session.screen.note(&format!("earlier messages: silbo history {to} --before {next}"));
     }
     Ok(())
 }
@@ -109,9 +86,7 @@ pub async fn search(
         ("before", json!(before)),
         ("after", json!(after)),
     ]);
-    session
-        .screen
-        .list(&session.call("search.find", wanted).await?, render::history)
+    session.screen.list(&session.call("search.find", wanted).await?, render::history)
 }
 
 /// `silbo msg …`
@@ -120,79 +95,40 @@ pub async fn msg(session: &Session, command: MsgCommand) -> Result<(), Failure> 
     match command {
         MsgCommand::Edit { id, text } => {
             let body = screen.body(text)?;
-            screen.result(
-                &session
-                    .call("message.edit", json!({"id": id, "body": body}))
-                    .await?,
-                render::sent,
-            )
+            screen.result(&session.call("message.edit", json!({"id": id, "body": body})).await?, render::sent)
         }
-        MsgCommand::Delete {
-            ids,
-            both,
-            yes,
-            dry_run,
-        } => delete(session, &ids, both, yes, dry_run).await,
+        MsgCommand::Delete { ids, both, yes, dry_run } => delete(session, &ids, both, yes, dry_run).await,
         MsgCommand::React { id, emoji, remove } => {
             let wanted = json!({"id": id, "emoji": emoji, "remove": remove});
-            screen.result(&session.call("message.react", wanted).await?, |_, _| {
-                String::new()
-            })
+            screen.result(&session.call("message.react", wanted).await?, |_, _| String::new())
         }
-        MsgCommand::Show { id } => screen.result(
-            &session.call("message.show", json!({"id": id})).await?,
-            render::message,
-        ),
-        MsgCommand::Trace { id } => screen.result(
-            &session.call("message.trace", json!({"id": id})).await?,
-            render::trace,
-        ),
+        MsgCommand::Show { id } => {
+            screen.result(&session.call("message.show", json!({"id": id})).await?, render::message)
+        }
+        MsgCommand::Trace { id } => {
+            screen.result(&session.call("message.trace", json!({"id": id})).await?, render::trace)
+        }
     }
 }
 
-async fn delete(
-    session: &Session,
-    ids: &[String],
-    both: bool,
-    yes: bool,
-    dry_run: bool,
-) -> Result<(), Failure> {
+async fn delete(session: &Session, ids: &[String], both: bool, yes: bool, dry_run: bool) -> Result<(), Failure> {
     let screen = &session.screen;
-    let count = if ids.len() == 1 {
-        "1 message".to_owned()
-    } else {
-        format!("{} messages", ids.len())
-    };
-    let whose = if both {
-        "here and at the other side"
-    } else {
-        "here only"
-    };
+    let count = if ids.len() == 1 { "1 message".to_owned() } else { format!("{} messages", ids.len()) };
+    let whose = if both { "here and at the other side" } else { "here only" };
     if dry_run {
         screen.note(&format!("would delete {count}, {whose}"));
-        return screen.result(&json!({"dryRun": true, "count": ids.len()}), |_, _| {
-            String::new()
-        });
+        return screen.result(&json!({"dryRun": true, "count": ids.len()}), |_, _| String::new());
     }
     screen.confirm(&format!("delete {count}, {whose}?"), yes)?;
-    let done = session
-        .call("message.delete", json!({"ids": ids, "forBoth": both}))
-        .await?;
-    screen.result(&done, |done, _| {
-        format!("deleted {}", render::text(done, "count"))
-    })
+    let done = session.call("message.delete", json!({"ids": ids, "forBoth": both})).await?;
+    screen.result(&done, |done, _| format!("deleted {}", render::text(done, "count")))
 }
 
 /// `silbo retention …`
 pub async fn retention(session: &Session, command: RetentionCommand) -> Result<(), Failure> {
     let (method, wanted) = match command {
         RetentionCommand::Show { to } => ("retention.show", json!({"chat": to})),
-        RetentionCommand::Set { to, lasting } => (
-            "retention.set",
-            json!({"chat": to, "seconds": lasting.seconds()}),
-        ),
+        RetentionCommand::Set { to, lasting } => ("retention.set", json!({"chat": to, "seconds": lasting.seconds()})),
     };
-    session
-        .screen
-        .result(&session.call(method, wanted).await?, render::retention)
+    session.screen.result(&session.call(method, wanted).await?, render::retention)
 }

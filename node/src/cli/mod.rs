@@ -88,8 +88,7 @@ pub fn main(program: Program) -> ExitCode {
     let screen = Screen::new(form, arguments.global.quiet);
     let done = session(arguments.global, screen, program).and_then(|session| {
         let done = run(&session, arguments.command);
-        done.inspect_err(|failure| session.screen.failure(failure))
-            .map_err(|failure| failure.class)
+        done.inspect_err(|failure| session.screen.failure(failure)).map_err(|failure| failure.class)
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,7 +96,7 @@ pub fn main(program: Program) -> ExitCode {
     }
 }
 
-/// Help that was asked for goes to stdout with 0, help that was not to stderr with 2; a mistake is a failure like any other.
+/// Help that was asked for goes to stdout with 0, other help to stderr with 2; a mistake is a failure like any other.
 fn mistyped(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     let help = matches!(
@@ -125,20 +124,11 @@ fn session(global: Global, screen: Screen, program: Program) -> Result<Session, 
         log: global.log_file.clone(),
     };
     match Paths::choose(&choices) {
-        Ok(paths) => Ok(Session {
-            client: Client::new(&paths),
-            global,
-            paths,
-            screen,
-            program,
-        }),
+        Ok(paths) => Ok(Session { client: Client::new(&paths), global, paths, screen, program }),
         Err(error) => {
             screen.failure(
-                &Failure::usage(
-                    "the files of the profile cannot be found",
-                    "silbo --home DIR …",
-                )
-                .why(error.to_string()),
+                &Failure::usage("the files of the profile cannot be found", "silbo --home DIR …")
+                    .why(error.to_string()),
             );
             Err(Class::InvalidParams)
         }
@@ -173,12 +163,8 @@ fn run(session: &Session, command: Command) -> Result<(), Failure> {
 
 /// With SILBO_AUTOSTART, commands that need the node start it.
 fn wants_start(session: &Session, command: &Command) -> bool {
-    let set = std::env::var("SILBO_AUTOSTART")
-        .is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false" | "no"));
-    let local = matches!(
-        command,
-        Command::Down { .. } | Command::Config(_) | Command::Version | Command::Doctor
-    );
+    let set = std::env::var("SILBO_AUTOSTART").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false" | "no"));
+    let local = matches!(command, Command::Down { .. } | Command::Config(_) | Command::Version | Command::Doctor);
     set && !local && !session.global.no_start
 }
 
@@ -200,19 +186,10 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Contact(command) => contacts::contact(session, command).await,
         Command::Send(send) => messages::send(session, send).await,
         Command::Recv(recv) => recv::recv(session, &recv).await,
-        Command::History {
-            to,
-            limit,
-            before,
-            after,
-        } => messages::history(session, &to, limit, before, after).await,
-        Command::Search {
-            query,
-            chat,
-            limit,
-            before,
-            after,
-        } => messages::search(session, &query, chat, limit, before, after).await,
+        Command::History { to, limit, before, after } => messages::history(session, &to, limit, before, after).await,
+        Command::Search { query, chat, limit, before, after } => {
+            messages::search(session, &query, chat, limit, before, after).await
+        }
         Command::Msg(command) => messages::msg(session, command).await,
         Command::Retention(command) => messages::retention(session, command).await,
         Command::Relay(command) => network::relay(session, command).await,
@@ -238,11 +215,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
 /// A call's parameters: the ones that are null are left out.
 pub(crate) fn params<const N: usize>(pairs: [(&str, Value); N]) -> Value {
     let present = pairs.into_iter().filter(|(_, value)| !value.is_null());
-    Value::Object(
-        present
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-    )
+    Value::Object(present.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// A duration in the API's integer milliseconds.

@@ -9,10 +9,7 @@ use super::{Session, milliseconds, params, render};
 
 /// `silbo status`
 pub async fn status(session: &Session) -> Result<(), Failure> {
-    session.screen.result(
-        &session.call("system.status", json!({})).await?,
-        render::status,
-    )
+    session.screen.result(&session.call("system.status", json!({})).await?, render::status)
 }
 
 /// `silbo relay …`, without `serve`
@@ -25,35 +22,21 @@ pub async fn relay(session: &Session, command: RelayCommand) -> Result<(), Failu
                 return Err(Failure::usage("the relay cannot be added", "on the relay: silbo relay status")
                     .why("its address has no /p2p/ part, so nobody could tell whether the right one answers"));
             }
-            screen.result(
-                &session
-                    .call("relay.add", json!({"address": address}))
-                    .await?,
-                render::relay,
-            )
+            screen.result(&session.call("relay.add", json!({"address": address})).await?, render::relay)
         }
-        RelayCommand::List => screen.list(
-            &session.call("relay.list", json!({})).await?,
-            render::relays,
-        ),
+        RelayCommand::List => screen.list(&session.call("relay.list", json!({})).await?, render::relays),
         RelayCommand::Remove { peer, yes, dry_run } => {
             if dry_run {
                 screen.note(&format!("would no longer use {peer}"));
                 return screen.result(&json!({"dryRun": true, "peer": peer}), |_, _| String::new());
             }
-            screen.confirm(
-                &format!("no longer use {peer}? Mail it holds for me is fetched no more."),
-                yes,
-            )?;
+            screen.confirm(&format!("no longer use {peer}? Mail it holds for me is fetched no more."), yes)?;
             let done = session.call("relay.remove", json!({"peer": peer})).await?;
             screen.result(&done, |_, _| String::new())?;
             screen.note(&format!("{peer} is no longer used"));
             Ok(())
         }
-        RelayCommand::Status => screen.result(
-            &session.call("relay.status", json!({})).await?,
-            render::relay_status,
-        ),
+        RelayCommand::Status => screen.result(&session.call("relay.status", json!({})).await?, render::relay_status),
     }
 }
 
@@ -61,22 +44,13 @@ pub async fn relay(session: &Session, command: RelayCommand) -> Result<(), Failu
 pub async fn net(session: &Session, command: NetCommand) -> Result<(), Failure> {
     let screen = &session.screen;
     match command {
-        NetCommand::Check => {
-            screen.result(&session.call("net.check", json!({})).await?, render::net)
-        }
-        NetCommand::Peers => {
-            screen.list(&session.call("net.peers", json!({})).await?, render::peers)
-        }
+        NetCommand::Check => screen.result(&session.call("net.check", json!({})).await?, render::net),
+        NetCommand::Peers => screen.list(&session.call("net.peers", json!({})).await?, render::peers),
     }
 }
 
 /// `silbo ping …`
-pub async fn ping(
-    session: &Session,
-    to: &str,
-    count: u32,
-    timeout: Duration,
-) -> Result<(), Failure> {
+pub async fn ping(session: &Session, to: &str, count: u32, timeout: Duration) -> Result<(), Failure> {
     let screen = &session.screen;
     let wanted = json!({"contact": to, "timeoutMs": milliseconds(timeout)});
     let mut answers = Vec::new();
@@ -84,16 +58,9 @@ pub async fn ping(
         if round > 0 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let answer = session
-            .client
-            .call_waiting("net.ping", wanted.clone(), timeout)
-            .await?;
+        let answer = session.client.call_waiting("net.ping", wanted.clone(), timeout).await?;
         if !screen.is_json() {
-            screen.line(&format!(
-                "{to}: {} ms, {}",
-                render::text(&answer, "rttMs"),
-                render::text(&answer, "path")
-            ))?;
+            screen.line(&format!("{to}: {} ms, {}", render::text(&answer, "rttMs"), render::text(&answer, "path")))?;
         }
         answers.push(answer);
     }
@@ -139,20 +106,14 @@ pub async fn token(session: &Session, command: TokenCommand) -> Result<(), Failu
     let screen = &session.screen;
     match command {
         TokenCommand::Create { name, scopes, ttl } => {
-            let wanted = params([
-                ("name", json!(name)),
-                ("scopes", json!(scopes)),
-                ("ttlMs", json!(ttl.map(milliseconds))),
-            ]);
+            let wanted =
+                params([("name", json!(name)), ("scopes", json!(scopes)), ("ttlMs", json!(ttl.map(milliseconds)))]);
             let made = session.call("token.create", wanted).await?;
             screen.result(&made, |made, _| render::text(made, "token"))?;
             screen.note("this is the only time the token is shown");
             Ok(())
         }
-        TokenCommand::List => screen.list(
-            &session.call("token.list", json!({})).await?,
-            render::tokens,
-        ),
+        TokenCommand::List => screen.list(&session.call("token.list", json!({})).await?, render::tokens),
         TokenCommand::Revoke { name } => {
             let done = session.call("token.revoke", json!({"name": name})).await?;
             screen.result(&done, |_, _| String::new())?;

@@ -29,11 +29,7 @@ pub enum Purpose {
 ///
 /// # Errors
 /// When a setting cannot be used or the disk refuses.
-pub fn settings(
-    session: &Session,
-    start: &StartArguments,
-    purpose: &Purpose,
-) -> Result<NodeSettings, Failure> {
+pub fn settings(session: &Session, start: &StartArguments, purpose: &Purpose) -> Result<NodeSettings, Failure> {
     let paths = &session.paths;
     prepare(paths)?;
     let (config, unknown) = config_file::load(&paths.config_path)?;
@@ -60,9 +56,7 @@ pub fn combine(
 ) -> Result<NodeSettings, Failure> {
     let relay = match purpose {
         Purpose::Relay(promise) => Some(relay_role(promise, config)?),
-        Purpose::Person if config.relays.serve => {
-            Some(relay_role(&RelayPromise::default(), config)?)
-        }
+        Purpose::Person if config.relays.serve => Some(relay_role(&RelayPromise::default(), config)?),
         Purpose::Person => None,
     };
     let api_listen = match start.api_listen {
@@ -83,13 +77,10 @@ pub fn combine(
     };
     Ok(NodeSettings {
         paths: paths.clone(),
-        name: start
-            .name
-            .clone()
-            .unwrap_or_else(|| match &config.profile.name {
-                name if name.is_empty() => NAME_OF_NOBODY.to_owned(),
-                name => name.clone(),
-            }),
+        name: start.name.clone().unwrap_or_else(|| match &config.profile.name {
+            name if name.is_empty() => NAME_OF_NOBODY.to_owned(),
+            name => name.clone(),
+        }),
         listen,
         mdns: config.transports.mdns && !start.no_mdns,
         quic: config.transports.quic,
@@ -117,11 +108,7 @@ fn usual_addresses(config: &ConfigFile, port: u16) -> Vec<String> {
 
 fn relay_role(promise: &RelayPromise, config: &ConfigFile) -> Result<RelayRole, Failure> {
     let refuse = |why: String| {
-        Failure::usage(
-            "the relay cannot be started",
-            "silbo relay serve --retention 30d --quota 4GiB",
-        )
-        .why(why)
+        Failure::usage("the relay cannot be started", "silbo relay serve --retention 30d --quota 4GiB").why(why)
     };
     let retention = match promise.retention {
         Some(retention) => retention,
@@ -139,10 +126,7 @@ fn relay_role(promise: &RelayPromise, config: &ConfigFile) -> Result<RelayRole, 
     if total_mib == 0 {
         return Err(refuse("the quota is less than 1MiB".to_owned()));
     }
-    Ok(RelayRole {
-        retention_days: days,
-        total_mib,
-    })
+    Ok(RelayRole { retention_days: days, total_mib })
 }
 
 /// Makes the folders and the configuration file.
@@ -150,9 +134,7 @@ fn relay_role(promise: &RelayPromise, config: &ConfigFile) -> Result<RelayRole, 
 /// # Errors
 /// When the disk refuses.
 pub fn prepare(paths: &Paths) -> Result<(), Failure> {
-    let made = paths
-        .create_folders()
-        .and_then(|()| config_file::create_default(&paths.config_path));
+    let made = paths.create_folders().and_then(|()| config_file::create_default(&paths.config_path));
     made.map(drop).map_err(|error| {
         Failure::new(Class::Internal, "the folders of the node cannot be made")
             .why(format!("{}: {error}", paths.data_dir.display()))
@@ -180,18 +162,11 @@ mod tests {
     use crate::paths::PathChoices;
 
     fn paths() -> Paths {
-        let choices = PathChoices {
-            home: Some("/somewhere".into()),
-            ..PathChoices::default()
-        };
+        let choices = PathChoices { home: Some("/somewhere".into()), ..PathChoices::default() };
         Paths::choose(&choices).expect("paths")
     }
 
-    fn combined(
-        start: &StartArguments,
-        purpose: &Purpose,
-        config: &ConfigFile,
-    ) -> Result<NodeSettings, Failure> {
+    fn combined(start: &StartArguments, purpose: &Purpose, config: &ConfigFile) -> Result<NodeSettings, Failure> {
         combine(&paths(), start, purpose, config, Unlock::KeyFile)
     }
 
@@ -200,12 +175,8 @@ mod tests {
         let mut config = ConfigFile::default();
         config.transports.listen = vec!["/ip4/1.2.3.4/tcp/1".into()];
         config.profile.name = "Configured".into();
-        let settings =
-            combined(&StartArguments::default(), &Purpose::Person, &config).expect("settings");
-        assert_eq!(
-            (settings.name.as_str(), settings.listen.len(), settings.mdns),
-            ("Configured", 1, true)
-        );
+        let settings = combined(&StartArguments::default(), &Purpose::Person, &config).expect("settings");
+        assert_eq!((settings.name.as_str(), settings.listen.len(), settings.mdns), ("Configured", 1, true));
         let start = StartArguments {
             name: Some("Ada".into()),
             listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()],
@@ -220,67 +191,31 @@ mod tests {
 
     #[test]
     fn a_relay_has_a_fixed_port_and_its_promise() {
-        let promise = RelayPromise {
-            retention: Some(Duration::from_secs(7 * 86_400)),
-            quota: Some(512 << 20),
-        };
-        let settings = combined(
-            &StartArguments::default(),
-            &Purpose::Relay(promise),
-            &ConfigFile::default(),
-        )
-        .expect("settings");
-        assert!(
-            settings
-                .listen
-                .contains(&"/ip4/0.0.0.0/udp/4001/quic-v1".to_owned())
-        );
-        assert_eq!(
-            settings.relay,
-            Some(RelayRole {
-                retention_days: 7,
-                total_mib: 512
-            })
-        );
-        let usual = combined(
-            &StartArguments::default(),
-            &Purpose::Relay(RelayPromise::default()),
-            &ConfigFile::default(),
-        );
+        let promise = RelayPromise { retention: Some(Duration::from_secs(7 * 86_400)), quota: Some(512 << 20) };
+        let settings =
+            combined(&StartArguments::default(), &Purpose::Relay(promise), &ConfigFile::default()).expect("settings");
+        assert!(settings.listen.contains(&"/ip4/0.0.0.0/udp/4001/quic-v1".to_owned()));
+        assert_eq!(settings.relay, Some(RelayRole { retention_days: 7, total_mib: 512 }));
+        let usual =
+            combined(&StartArguments::default(), &Purpose::Relay(RelayPromise::default()), &ConfigFile::default());
         assert_eq!(usual.expect("settings").relay, Some(RelayRole::default()));
     }
 
     #[test]
     fn promises_nobody_may_make_are_refused() {
         for promise in [
-            RelayPromise {
-                retention: Some(Duration::from_secs(3_600)),
-                quota: None,
-            },
-            RelayPromise {
-                retention: Some(Duration::from_secs(91 * 86_400)),
-                quota: None,
-            },
-            RelayPromise {
-                retention: None,
-                quota: Some(5),
-            },
+            RelayPromise { retention: Some(Duration::from_secs(3_600)), quota: None },
+            RelayPromise { retention: Some(Duration::from_secs(91 * 86_400)), quota: None },
+            RelayPromise { retention: None, quota: Some(5) },
         ] {
-            let refused = combined(
-                &StartArguments::default(),
-                &Purpose::Relay(promise),
-                &ConfigFile::default(),
-            );
+            let refused = combined(&StartArguments::default(), &Purpose::Relay(promise), &ConfigFile::default());
             assert_eq!(refused.expect_err("refused").class, Class::InvalidParams);
         }
     }
 
     #[test]
     fn the_api_is_never_offered_beyond_this_machine() {
-        let start = StartArguments {
-            api_listen: Some(([0, 0, 0, 0], 7474).into()),
-            ..StartArguments::default()
-        };
+        let start = StartArguments { api_listen: Some(([0, 0, 0, 0], 7474).into()), ..StartArguments::default() };
         let refused = combined(&start, &Purpose::Person, &ConfigFile::default());
         assert_eq!(refused.expect_err("refused").class, Class::InvalidParams);
     }

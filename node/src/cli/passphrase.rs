@@ -28,17 +28,14 @@ pub fn of_descriptor(number: u32) -> Result<Zeroizing<String>, Failure> {
     if number == 0 {
         return first_line(io::stdin().lock());
     }
-    let file = File::open(format!("/dev/fd/{number}"))
-        .map_err(|error| unread(&format!("descriptor {number}: {error}")))?;
+    let file =
+        File::open(format!("/dev/fd/{number}")).map_err(|error| unread(&format!("descriptor {number}: {error}")))?;
     first_line(file)
 }
 
 fn first_line(source: impl Read) -> Result<Zeroizing<String>, Failure> {
     let mut text = Zeroizing::new(String::with_capacity(PASSPHRASE_BYTES_MAX as usize + 1));
-    source
-        .take(PASSPHRASE_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|error| unread(&error.to_string()))?;
+    source.take(PASSPHRASE_BYTES_MAX).read_to_string(&mut text).map_err(|error| unread(&error.to_string()))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(Zeroizing::new(line.to_owned())),
         _ => Err(unread("it is empty")),
@@ -57,16 +54,8 @@ mod tests {
 
     #[test]
     fn the_first_line_is_the_passphrase() {
-        assert_eq!(
-            first_line(&b"correct horse\nbattery\n"[..])
-                .expect("a line")
-                .as_str(),
-            "correct horse"
-        );
-        assert_eq!(
-            first_line(&b" spaces count "[..]).expect("a line").as_str(),
-            " spaces count "
-        );
+        assert_eq!(first_line(&b"correct horse\nbattery\n"[..]).expect("a line").as_str(), "correct horse");
+        assert_eq!(first_line(&b" spaces count "[..]).expect("a line").as_str(), " spaces count ");
     }
 
     #[test]

@@ -13,18 +13,11 @@ use super::failure::{Class, Failure};
 pub fn draw_in_terminal(text: &str, colour: bool) -> Result<String, Failure> {
     let code = encode(text)?;
     if !colour {
-        let drawing = code
-            .render::<Dense1x2>()
-            .dark_color(Dense1x2::Light)
-            .light_color(Dense1x2::Dark)
-            .build();
+        let drawing = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
         return Ok(drawing);
     }
     let drawing = code.render::<Dense1x2>().build();
-    let lines: Vec<String> = drawing
-        .lines()
-        .map(|line| format!("\u{1b}[30;107m{line}\u{1b}[0m"))
-        .collect();
+    let lines: Vec<String> = drawing.lines().map(|line| format!("\u{1b}[30;107m{line}\u{1b}[0m")).collect();
     Ok(lines.join("\n"))
 }
 
@@ -33,10 +26,7 @@ pub fn draw_in_terminal(text: &str, colour: bool) -> Result<String, Failure> {
 /// # Errors
 /// When the text does not fit in a QR code.
 pub fn draw_svg(text: &str) -> Result<String, Failure> {
-    Ok(encode(text)?
-        .render::<svg::Color>()
-        .min_dimensions(320, 320)
-        .build())
+    Ok(encode(text)?.render::<svg::Color>().min_dimensions(320, 320).build())
 }
 
 fn encode(text: &str) -> Result<QrCode, Failure> {
@@ -62,33 +52,18 @@ mod tests {
     fn the_plain_code_is_the_inverse_of_the_coloured_one() {
         let plain = draw_in_terminal("silbo:example", false).expect("a short text fits");
         let coloured = draw_in_terminal("silbo:example", true).expect("a short text fits");
-        let first = coloured
-            .lines()
-            .next()
-            .expect("a line")
-            .replace("\u{1b}[30;107m", "")
-            .replace("\u{1b}[0m", "");
+        let first = coloured.lines().next().expect("a line").replace("\u{1b}[30;107m", "").replace("\u{1b}[0m", "");
         assert!(first.trim().is_empty(), "the quiet zone is left white");
-        assert!(
-            plain.lines().next().expect("a line").contains('█'),
-            "the quiet zone is drawn"
-        );
+        assert!(plain.lines().next().expect("a line").contains('█'), "the quiet zone is drawn");
     }
 
     #[test]
     fn a_file_is_an_svg_document() {
-        assert!(
-            draw_svg("silbo:example")
-                .expect("a short text fits")
-                .contains("<svg")
-        );
+        assert!(draw_svg("silbo:example").expect("a short text fits").contains("<svg"));
     }
 
     #[test]
     fn a_text_too_long_for_a_code_is_an_error() {
-        assert_eq!(
-            draw_svg(&"x".repeat(5_000)).expect_err("too long").class,
-            Class::Limit
-        );
+        assert_eq!(draw_svg(&"x".repeat(5_000)).expect_err("too long").class, Class::Limit);
     }
 }

@@ -43,10 +43,7 @@ pub async fn recv(session: &Session, arguments: &RecvArguments) -> Result<(), Fa
                 render::text(gap, "to")
             ));
         }
-        let events = page
-            .get("events")
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
+        let events = page.get("events").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for event in events.iter().filter(|event| filter.wants(event)) {
             if one_document {
                 document.push(event.clone());
@@ -67,11 +64,7 @@ pub async fn recv(session: &Session, arguments: &RecvArguments) -> Result<(), Fa
             break;
         }
     }
-    if arguments.follow {
-        follow(session, arguments, &filter, acknowledge, cursor).await
-    } else {
-        Ok(())
-    }
+    if arguments.follow { follow(session, arguments, &filter, acknowledge, cursor).await } else { Ok(()) }
 }
 
 async fn follow(
@@ -108,26 +101,14 @@ fn seq(event: &Value) -> Option<u64> {
 
 fn show(session: &Session, event: &Value) -> Result<(), Failure> {
     match session.screen.form {
-        Form::Text => session
-            .screen
-            .line(&render::event(event, &session.screen.time)),
+        Form::Text => session.screen.line(&render::event(event, &session.screen.time)),
         Form::Json | Form::JsonLines => session.screen.document(event),
     }
 }
 
-async fn acknowledge_to(
-    session: &Session,
-    arguments: &RecvArguments,
-    cursor: Option<u64>,
-) -> Result<(), Failure> {
+async fn acknowledge_to(session: &Session, arguments: &RecvArguments, cursor: Option<u64>) -> Result<(), Failure> {
     let Some(seq) = cursor else { return Ok(()) };
-    session
-        .call(
-            "events.ack",
-            json!({"consumer": arguments.consumer, "seq": seq}),
-        )
-        .await
-        .map(drop)
+    session.call("events.ack", json!({"consumer": arguments.consumer, "seq": seq})).await.map(drop)
 }
 
 /// Which events are shown.
@@ -153,19 +134,14 @@ impl Filter {
     }
 
     fn wants(&self, event: &Value) -> bool {
-        let kind = event
-            .get("kind")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let kind = event.get("kind").and_then(Value::as_str).unwrap_or_default();
         match self {
             Filter::All => true,
             Filter::Kinds(kinds) => kinds.iter().any(|wanted| match wanted.strip_suffix('*') {
                 Some(start) => kind.starts_with(start),
                 None => kind == wanted,
             }),
-            Filter::OfOthers => {
-                KINDS.contains(&kind) && event.get("outgoing") != Some(&Value::Bool(true))
-            }
+            Filter::OfOthers => KINDS.contains(&kind) && event.get("outgoing") != Some(&Value::Bool(true)),
         }
     }
 }
@@ -183,14 +159,8 @@ mod tests {
     fn without_a_wish_only_what_others_did_is_shown() {
         assert!(wants(&[], json!({"kind": "message.received"})));
         assert!(wants(&[], json!({"kind": "contact.request"})));
-        assert!(wants(
-            &[],
-            json!({"kind": "message.reaction", "outgoing": false})
-        ));
-        assert!(!wants(
-            &[],
-            json!({"kind": "message.reaction", "outgoing": true})
-        ));
+        assert!(wants(&[], json!({"kind": "message.reaction", "outgoing": false})));
+        assert!(!wants(&[], json!({"kind": "message.reaction", "outgoing": true})));
         assert!(!wants(&[], json!({"kind": "message.sent"})));
         assert!(!wants(&[], json!({"kind": "message.state"})));
         assert!(!wants(&[], json!({"kind": "some.later.kind"})));
@@ -201,9 +171,6 @@ mod tests {
         assert!(wants(&["all"], json!({"kind": "some.later.kind"})));
         assert!(wants(&["message.*"], json!({"kind": "message.state"})));
         assert!(!wants(&["message.*"], json!({"kind": "contact.request"})));
-        assert!(wants(
-            &["message.state", "contact.request"],
-            json!({"kind": "contact.request"})
-        ));
+        assert!(wants(&["message.state", "contact.request"], json!({"kind": "contact.request"})));
     }
 }

@@ -27,32 +27,19 @@ fn flag(value: &Value, name: &str) -> bool {
 }
 
 fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value
-        .get(name)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn words(value: &Value, name: &str) -> Vec<String> {
-    items(value, name)
-        .iter()
-        .map(|item| printable(item.as_str().unwrap_or_default()))
-        .collect()
+    items(value, name).iter().map(|item| printable(item.as_str().unwrap_or_default())).collect()
 }
 
 fn minute(value: &Value, name: &str, time: &LocalTime) -> String {
-    value
-        .get(name)
-        .and_then(Value::as_i64)
-        .map_or_else(String::new, |at| time.minute(at))
+    value.get(name).and_then(Value::as_i64).map_or_else(String::new, |at| time.minute(at))
 }
 
 fn yes_no(is: bool) -> String {
-    if is {
-        "yes".to_owned()
-    } else {
-        "no".to_owned()
-    }
+    if is { "yes".to_owned() } else { "no".to_owned() }
 }
 
 fn one_line(text: &str) -> String {
@@ -64,45 +51,25 @@ fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> String {
         return none.to_owned();
     }
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(
-        header
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<String>>(),
-    );
+    table.load_style(NOTHING).set_header(header.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>());
     for row in rows {
         table.add_row(row);
     }
-    let lines: Vec<String> = table
-        .trim_fmt()
-        .lines()
-        .map(|line| line.trim().to_owned())
-        .collect();
+    let lines: Vec<String> = table.trim_fmt().lines().map(|line| line.trim().to_owned()).collect();
     lines.join("\n")
 }
 
 fn pairs(rows: &[(&str, String)]) -> String {
-    let width = rows
-        .iter()
-        .filter(|(_, text)| !text.is_empty())
-        .map(|(name, _)| name.len())
-        .max()
-        .unwrap_or(0);
+    let width = rows.iter().filter(|(_, text)| !text.is_empty()).map(|(name, _)| name.len()).max().unwrap_or(0);
     let rows = rows.iter().filter(|(_, text)| !text.is_empty());
-    let lines: Vec<String> = rows
-        .map(|(name, text)| format!("{name:width$}  {text}"))
-        .collect();
+    let lines: Vec<String> = rows.map(|(name, text)| format!("{name:width$}  {text}")).collect();
     lines.join("\n")
 }
 
 fn transports(value: &Value) -> String {
     let on = value.get("transports").and_then(Value::as_object);
-    let names: Vec<&str> = on
-        .into_iter()
-        .flatten()
-        .filter(|(_, on)| **on == Value::Bool(true))
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let names: Vec<&str> =
+        on.into_iter().flatten().filter(|(_, on)| **on == Value::Bool(true)).map(|(name, _)| name.as_str()).collect();
     names.join(", ")
 }
 
@@ -112,15 +79,7 @@ pub fn status(value: &Value, time: &LocalTime) -> String {
     let relays: Vec<String> = items(value, "relays")
         .iter()
         .map(|relay| {
-            format!(
-                "{} {}",
-                text(relay, "address"),
-                if flag(relay, "connected") {
-                    "(connected)"
-                } else {
-                    "(away)"
-                }
-            )
+            format!("{} {}", text(relay, "address"), if flag(relay, "connected") { "(connected)" } else { "(away)" })
         })
         .collect();
     let queued = match number(value, "queued") {
@@ -128,50 +87,24 @@ pub fn status(value: &Value, time: &LocalTime) -> String {
         count => format!("{count} waiting"),
     };
     let requests = number(value, "requests");
-    let asking = if requests == 0 {
-        String::new()
-    } else {
-        format!(", {requests} asking")
-    };
+    let asking = if requests == 0 { String::new() } else { format!(", {requests} asking") };
     let mut rows = vec![
         ("name", text(value, "name")),
         ("id", text(value, "id")),
         ("address", text(value, "address")),
-        (
-            "node",
-            format!(
-                "running since {}, pid {}",
-                minute(value, "startedAt", time),
-                number(value, "pid")
-            ),
-        ),
+        ("node", format!("running since {}, pid {}", minute(value, "startedAt", time), number(value, "pid"))),
         ("listening", words(value, "listen").join("\n           ")),
         ("transports", transports(value)),
         ("nat", text(value, "nat")),
         ("peers", number(value, "peers").to_string()),
-        (
-            "contacts",
-            format!(
-                "{} ({} online{asking})",
-                number(value, "contacts"),
-                number(value, "online")
-            ),
-        ),
+        ("contacts", format!("{} ({} online{asking})", number(value, "contacts"), number(value, "online"))),
         ("messages", queued),
         (
             "relays",
-            if relays.is_empty() {
-                "none: silbo relay add ADDRESS".to_owned()
-            } else {
-                relays.join("\n           ")
-            },
+            if relays.is_empty() { "none: silbo relay add ADDRESS".to_owned() } else { relays.join("\n           ") },
         ),
     ];
-    if let Some(bytes) = value
-        .get("database")
-        .and_then(|database| database.get("bytes"))
-        .and_then(Value::as_u64)
-    {
+    if let Some(bytes) = value.get("database").and_then(|database| database.get("bytes")).and_then(Value::as_u64) {
         rows.push(("database", describe_bytes(bytes)));
     }
     if let Some(relay) = value.get("relay").filter(|relay| flag(relay, "serving")) {
@@ -183,19 +116,11 @@ pub fn status(value: &Value, time: &LocalTime) -> String {
 /// `profile.show`
 #[must_use]
 pub fn profile(value: &Value, _: &LocalTime) -> String {
-    let avatar = value
-        .get("avatar")
-        .and_then(Value::as_str)
-        .filter(|avatar| !avatar.is_empty());
+    let avatar = value.get("avatar").and_then(Value::as_str).filter(|avatar| !avatar.is_empty());
     pairs(&[
         ("name", text(value, "name")),
         ("status", text(value, "status")),
-        (
-            "avatar",
-            avatar.map_or_else(String::new, |avatar| {
-                describe_bytes(avatar.len() as u64 * 3 / 4)
-            }),
-        ),
+        ("avatar", avatar.map_or_else(String::new, |avatar| describe_bytes(avatar.len() as u64 * 3 / 4))),
         ("id", text(value, "id")),
         ("account", text(value, "account")),
         ("read receipts", yes_no(flag(value, "readReceipts"))),
@@ -211,10 +136,7 @@ pub fn recovery_words(value: &Value, _: &LocalTime) -> String {
         .chunks(4)
         .enumerate()
         .map(|(row, chunk)| {
-            let cells = chunk
-                .iter()
-                .enumerate()
-                .map(|(column, word)| format!("{:2} {word:10}", row * 4 + column + 1));
+            let cells = chunk.iter().enumerate().map(|(column, word)| format!("{:2} {word:10}", row * 4 + column + 1));
             cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
         })
         .collect();
@@ -224,15 +146,8 @@ pub fn recovery_words(value: &Value, _: &LocalTime) -> String {
 /// The sentence above an invitation.
 #[must_use]
 pub fn invite_title(value: &Value, time: &LocalTime) -> String {
-    let whom = if text(value, "kind") == "reusable" {
-        "for anybody"
-    } else {
-        "for one person"
-    };
-    format!(
-        "Invitation {whom}, until {}:",
-        minute(value, "expiresAt", time)
-    )
+    let whom = if text(value, "kind") == "reusable" { "for anybody" } else { "for one person" };
+    format!("Invitation {whom}, until {}:", minute(value, "expiresAt", time))
 }
 
 /// `invite.list`
@@ -241,22 +156,14 @@ pub fn invites(value: &Value, time: &LocalTime) -> String {
     let row = |invite: &Value| {
         vec![
             text(invite, "id"),
-            if text(invite, "kind") == "reusable" {
-                "reusable".to_owned()
-            } else {
-                "one time".to_owned()
-            },
+            if text(invite, "kind") == "reusable" { "reusable".to_owned() } else { "one time".to_owned() },
             minute(invite, "expiresAt", time),
             text(invite, "used"),
             text(invite, "heldByRelays"),
         ]
     };
     let rows = items(value, "items").iter().map(row).collect();
-    table(
-        &["id", "kind", "until", "used", "relays"],
-        rows,
-        "no invitations: silbo invite",
-    )
+    table(&["id", "kind", "until", "used", "relays"], rows, "no invitations: silbo invite")
 }
 
 fn presence(contact: &Value) -> String {
@@ -272,11 +179,7 @@ fn presence(contact: &Value) -> String {
 /// `Contact`
 #[must_use]
 pub fn contact(value: &Value, time: &LocalTime) -> String {
-    let changed = if flag(value, "keyChanged") {
-        ", the key changed: silbo contact verify"
-    } else {
-        ""
-    };
+    let changed = if flag(value, "keyChanged") { ", the key changed: silbo contact verify" } else { "" };
     let kept = match number(value, "retentionS") {
         0 => "for ever".to_owned(),
         seconds => describe_seconds(seconds),
@@ -284,20 +187,10 @@ pub fn contact(value: &Value, time: &LocalTime) -> String {
     let own_name = text(value, "profileName");
     pairs(&[
         ("name", text(value, "name")),
-        (
-            "calls itself",
-            if own_name == text(value, "name") {
-                String::new()
-            } else {
-                own_name
-            },
-        ),
+        ("calls itself", if own_name == text(value, "name") { String::new() } else { own_name }),
         ("state", text(value, "state")),
         ("status", text(value, "status")),
-        (
-            "verified",
-            format!("{}{changed}", text(value, "verification")),
-        ),
+        ("verified", format!("{}{changed}", text(value, "verification"))),
         ("reachable", presence(value)),
         ("messages kept", kept),
         ("added", minute(value, "addedAt", time)),
@@ -309,38 +202,19 @@ pub fn contact(value: &Value, time: &LocalTime) -> String {
 #[must_use]
 pub fn contacts(value: &Value, _: &LocalTime) -> String {
     let row = |contact: &Value| {
-        let verified = if flag(contact, "keyChanged") {
-            "KEY CHANGED".to_owned()
-        } else {
-            text(contact, "verification")
-        };
-        vec![
-            one_line(&text(contact, "name")),
-            text(contact, "state"),
-            verified,
-            presence(contact),
-            text(contact, "id"),
-        ]
+        let verified =
+            if flag(contact, "keyChanged") { "KEY CHANGED".to_owned() } else { text(contact, "verification") };
+        vec![one_line(&text(contact, "name")), text(contact, "state"), verified, presence(contact), text(contact, "id")]
     };
     let rows = items(value, "items").iter().map(row).collect();
-    table(
-        &["name", "state", "verified", "reachable", "id"],
-        rows,
-        "no contacts: silbo invite, or silbo add LINK",
-    )
+    table(&["name", "state", "verified", "reachable", "id"], rows, "no contacts: silbo invite, or silbo add LINK")
 }
 
 /// `contact.verify`: 60 digits in twelve groups of five, four a line.
 #[must_use]
 pub fn safety_number(value: &Value) -> String {
-    let digits: Vec<char> = text(value, "digits")
-        .chars()
-        .filter(char::is_ascii_digit)
-        .collect();
-    let groups: Vec<String> = digits
-        .chunks(5)
-        .map(|group| group.iter().collect())
-        .collect();
+    let digits: Vec<char> = text(value, "digits").chars().filter(char::is_ascii_digit).collect();
+    let groups: Vec<String> = digits.chunks(5).map(|group| group.iter().collect()).collect();
     let lines: Vec<String> = groups.chunks(4).map(|line| line.join("  ")).collect();
     lines.join("\n")
 }
@@ -360,36 +234,15 @@ fn held(value: &Value, time: &LocalTime) -> String {
 #[must_use]
 pub fn sent(value: &Value, time: &LocalTime) -> String {
     let path = text(value, "path");
-    let path = if path.is_empty() {
-        path
-    } else {
-        format!("path: {path}")
-    };
-    let parts = [
-        text(value, "state"),
-        text(value, "id"),
-        path,
-        held(value, time),
-    ];
-    parts
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join("  ")
+    let path = if path.is_empty() { path } else { format!("path: {path}") };
+    let parts = [text(value, "state"), text(value, "id"), path, held(value, time)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
 fn item_line(item: &Value, time: &LocalTime) -> String {
     let outgoing = flag(item, "outgoing");
-    let who = if outgoing {
-        "me".to_owned()
-    } else {
-        one_line(&text(item, "from"))
-    };
-    let body = if flag(item, "deleted") {
-        "(deleted)".to_owned()
-    } else {
-        text(item, "body")
-    };
+    let who = if outgoing { "me".to_owned() } else { one_line(&text(item, "from")) };
+    let body = if flag(item, "deleted") { "(deleted)".to_owned() } else { text(item, "body") };
     let mut marks = Vec::new();
     if outgoing {
         marks.push(text(item, "state"));
@@ -397,41 +250,18 @@ fn item_line(item: &Value, time: &LocalTime) -> String {
     if item.get("editedAt").is_some_and(|at| !at.is_null()) {
         marks.push("edited".to_owned());
     }
-    marks.extend(
-        items(item, "reactions")
-            .iter()
-            .map(|reaction| text(reaction, "emoji")),
-    );
-    let marks = marks
-        .into_iter()
-        .filter(|mark| !mark.is_empty())
-        .collect::<Vec<_>>()
-        .join(", ");
-    let marks = if marks.is_empty() {
-        marks
-    } else {
-        format!("  [{marks}]")
-    };
+    marks.extend(items(item, "reactions").iter().map(|reaction| text(reaction, "emoji")));
+    let marks = marks.into_iter().filter(|mark| !mark.is_empty()).collect::<Vec<_>>().join(", ");
+    let marks = if marks.is_empty() { marks } else { format!("  [{marks}]") };
     let body = body.replace('\n', "\n    ");
-    format!(
-        "{}  {who}: {body}{marks}  {}",
-        minute(item, "sentAt", time),
-        text(item, "id")
-    )
+    format!("{}  {who}: {body}{marks}  {}", minute(item, "sentAt", time), text(item, "id"))
 }
 
 /// `history.list`, `search.find`
 #[must_use]
 pub fn history(value: &Value, time: &LocalTime) -> String {
-    let lines: Vec<String> = items(value, "items")
-        .iter()
-        .map(|item| item_line(item, time))
-        .collect();
-    if lines.is_empty() {
-        "no messages".to_owned()
-    } else {
-        lines.join("\n")
-    }
+    let lines: Vec<String> = items(value, "items").iter().map(|item| item_line(item, time)).collect();
+    if lines.is_empty() { "no messages".to_owned() } else { lines.join("\n") }
 }
 
 /// `message.show`
@@ -439,23 +269,11 @@ pub fn history(value: &Value, time: &LocalTime) -> String {
 pub fn message(value: &Value, time: &LocalTime) -> String {
     let edits: Vec<String> = items(value, "edits")
         .iter()
-        .map(|edit| {
-            format!(
-                "{}  {}",
-                minute(edit, "at", time),
-                one_line(&text(edit, "body"))
-            )
-        })
+        .map(|edit| format!("{}  {}", minute(edit, "at", time), one_line(&text(edit, "body"))))
         .collect();
     let reactions: Vec<String> = items(value, "reactions")
         .iter()
-        .map(|reaction| {
-            format!(
-                "{} {}",
-                text(reaction, "emoji"),
-                one_line(&text(reaction, "from"))
-            )
-        })
+        .map(|reaction| format!("{} {}", text(reaction, "emoji"), one_line(&text(reaction, "from"))))
         .collect();
     pairs(&[
         ("id", text(value, "id")),
@@ -469,14 +287,7 @@ pub fn message(value: &Value, time: &LocalTime) -> String {
         ("stored", minute(value, "storedAt", time)),
         ("reply to", text(value, "replyTo")),
         ("expires", minute(value, "expiresAt", time)),
-        (
-            "deleted",
-            if flag(value, "deleted") {
-                "yes".to_owned()
-            } else {
-                String::new()
-            },
-        ),
+        ("deleted", if flag(value, "deleted") { "yes".to_owned() } else { String::new() }),
         ("earlier", edits.join("\n          ")),
         ("reactions", reactions.join(", ")),
         ("text", text(value, "body")),
@@ -488,10 +299,7 @@ pub fn message(value: &Value, time: &LocalTime) -> String {
 pub fn trace(value: &Value, time: &LocalTime) -> String {
     let mut lines = vec![format!("{}  {}", text(value, "state"), text(value, "id"))];
     for hop in items(value, "hops") {
-        let at = hop
-            .get("at")
-            .and_then(Value::as_i64)
-            .map_or_else(String::new, |at| time.second(at));
+        let at = hop.get("at").and_then(Value::as_i64).map_or_else(String::new, |at| time.second(at));
         let mut line = format!("{at}  {}", text(hop, "what"));
         for (label, name) in [("by", "path"), ("via", "peer")] {
             let found = text(hop, name);
@@ -521,16 +329,8 @@ pub fn retention(value: &Value, _: &LocalTime) -> String {
 #[must_use]
 pub fn relays(value: &Value, _: &LocalTime) -> String {
     let row = |relay: &Value| {
-        let state = if flag(relay, "connected") {
-            "connected"
-        } else {
-            "away"
-        };
-        let own = if flag(relay, "own") {
-            "mine"
-        } else {
-            "contact's"
-        };
+        let state = if flag(relay, "connected") { "connected" } else { "away" };
+        let own = if flag(relay, "own") { "mine" } else { "contact's" };
         vec![
             text(relay, "peer"),
             state.to_owned(),
@@ -541,21 +341,13 @@ pub fn relays(value: &Value, _: &LocalTime) -> String {
         ]
     };
     let rows = items(value, "items").iter().map(row).collect();
-    table(
-        &["peer", "state", "whose", "queues", "keeps", "address"],
-        rows,
-        "no relays: silbo relay add ADDRESS",
-    )
+    table(&["peer", "state", "whose", "queues", "keeps", "address"], rows, "no relays: silbo relay add ADDRESS")
 }
 
 /// `Relay`
 #[must_use]
 pub fn relay(value: &Value, _: &LocalTime) -> String {
-    let state = if flag(value, "connected") {
-        "connected"
-    } else {
-        "added"
-    };
+    let state = if flag(value, "connected") { "connected" } else { "added" };
     format!("{state}  {}", text(value, "address"))
 }
 
@@ -603,22 +395,14 @@ pub fn peers(value: &Value, time: &LocalTime) -> String {
         ]
     };
     let rows = items(value, "items").iter().map(row).collect();
-    table(
-        &["peer", "route", "contact", "since", "addresses"],
-        rows,
-        "no peers",
-    )
+    table(&["peer", "route", "contact", "since", "addresses"], rows, "no peers")
 }
 
 /// `net.check`
 #[must_use]
 pub fn net(value: &Value, _: &LocalTime) -> String {
     let none = |list: Vec<String>| {
-        if list.is_empty() {
-            "none".to_owned()
-        } else {
-            list.join("\n           ")
-        }
+        if list.is_empty() { "none".to_owned() } else { list.join("\n           ") }
     };
     pairs(&[
         ("listening", none(words(value, "listen"))),
@@ -636,28 +420,12 @@ pub fn net(value: &Value, _: &LocalTime) -> String {
 #[must_use]
 pub fn doctor(value: &Value, _: &LocalTime) -> String {
     let line = |check: &Value| {
-        let mark = if flag(check, "ok") {
-            "ok     "
-        } else {
-            "PROBLEM"
-        };
+        let mark = if flag(check, "ok") { "ok     " } else { "PROBLEM" };
         let hint = text(check, "hint");
-        let hint = if hint.is_empty() {
-            hint
-        } else {
-            format!("\n         hint: {hint}")
-        };
-        format!(
-            "{mark}  {}: {}{hint}",
-            text(check, "name"),
-            text(check, "detail")
-        )
+        let hint = if hint.is_empty() { hint } else { format!("\n         hint: {hint}") };
+        format!("{mark}  {}: {}{hint}", text(check, "name"), text(check, "detail"))
     };
-    items(value, "checks")
-        .iter()
-        .map(line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    items(value, "checks").iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// `token.list`
@@ -673,11 +441,7 @@ pub fn tokens(value: &Value, time: &LocalTime) -> String {
         ]
     };
     let rows = items(value, "items").iter().map(row).collect();
-    table(
-        &["name", "permits", "made", "until", "used"],
-        rows,
-        "no tokens: silbo token create NAME --scope read",
-    )
+    table(&["name", "permits", "made", "until", "used"], rows, "no tokens: silbo token create NAME --scope read")
 }
 
 /// An event, as `recv` shows it.
@@ -698,16 +462,12 @@ pub fn event(value: &Value, time: &LocalTime) -> String {
             format!("{name} took back {}", text(value, "emoji"))
         }
         "message.reaction" => format!("{name} reacted {}", text(value, "emoji")),
-        "message.state" => format!(
-            "to {name}: {} {}",
-            text(value, "state"),
-            text(value, "failed")
-        )
-        .trim_end()
-        .to_owned(),
-        "contact.request" => format!("{name} asks for contact: {}", text(value, "hello"))
-            .trim_end_matches([':', ' '])
-            .to_owned(),
+        "message.state" => {
+            format!("to {name}: {} {}", text(value, "state"), text(value, "failed")).trim_end().to_owned()
+        }
+        "contact.request" => {
+            format!("{name} asks for contact: {}", text(value, "hello")).trim_end_matches([':', ' ']).to_owned()
+        }
         "contact.accepted" => format!("{name} is a contact"),
         "contact.keyChanged" => format!("the key of {name} changed: silbo contact verify {name}"),
         "system.warning" => format!("warning: {}", text(value, "text")),
@@ -753,10 +513,7 @@ mod tests {
         let id = "a".repeat(64);
         let value = json!({"items": [{"id": id, "name": "ada", "state": "active", "verification": "unverified", "online": true, "route": "direct"}]});
         let shown = contacts(&value, &time());
-        assert!(
-            shown.contains(&id) && shown.contains("online (direct)"),
-            "{shown}"
-        );
+        assert!(shown.contains(&id) && shown.contains("online (direct)"), "{shown}");
         assert_eq!(shown.lines().count(), 2);
         assert!(contacts(&json!({"items": []}), &time()).starts_with("no contacts"));
     }
@@ -767,16 +524,9 @@ mod tests {
             "transports": {"quic": true, "tcp": false, "mdns": true}, "peers": 2, "contacts": 3, "online": 1, "requests": 1, "queued": 4,
             "relays": [{"address": "/ip4/1.1.1.1/udp/1", "connected": true}], "relay": null, "database": {"bytes": 2048}, "nat": "private"});
         let shown = status(&value, &time());
-        for part in [
-            "Ada",
-            "pid 7",
-            "mdns, quic",
-            "3 (1 online, 1 asking)",
-            "4 waiting",
-            "(connected)",
-            "2.0 KiB",
-            "private",
-        ] {
+        for part in
+            ["Ada", "pid 7", "mdns, quic", "3 (1 online, 1 asking)", "4 waiting", "(connected)", "2.0 KiB", "private"]
+        {
             assert!(shown.contains(part), "{part} is missing in:\n{shown}");
         }
     }
@@ -826,9 +576,6 @@ mod tests {
             {"at": 2000, "what": "delivered", "path": "direct"}]});
         let shown = trace(&value, &time());
         assert_eq!(shown.lines().count(), 4);
-        assert!(
-            shown.contains("held  by relay  via 12D3  until 1970-01-01")
-                || shown.contains("until 1969-12-31")
-        );
+        assert!(shown.contains("held  by relay  via 12D3  until 1970-01-01") || shown.contains("until 1969-12-31"));
     }
 }

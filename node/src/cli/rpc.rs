@@ -35,14 +35,9 @@ pub async fn serve_stdio(session: &Session) -> Result<(), Failure> {
             Ok(None) | Err(_) => break,
         };
         let request: Option<Value> = serde_json::from_str(&line).ok();
-        let method = request
-            .as_ref()
-            .and_then(|request| request.get("method"))
-            .and_then(Value::as_str);
+        let method = request.as_ref().and_then(|request| request.get("method")).and_then(Value::as_str);
         match (method, &request) {
-            (Some("events.subscribe"), Some(request)) => {
-                subscriptions.open(&session.client, request).await
-            }
+            (Some("events.subscribe"), Some(request)) => subscriptions.open(&session.client, request).await,
             (Some("events.unsubscribe"), Some(request)) => subscriptions.close(request),
             _ => {
                 let client = session.client.clone();
@@ -93,9 +88,7 @@ impl Subscriptions {
         match begin(client, &params).await {
             Ok(mut events) => {
                 let id = format!("s{}", NEXT.fetch_add(1, Ordering::Relaxed));
-                write_line(
-                    &json!({"jsonrpc": "2.0", "id": request.get("id"), "result": id}).to_string(),
-                );
+                write_line(&json!({"jsonrpc": "2.0", "id": request.get("id"), "result": id}).to_string());
                 let name = id.clone();
                 let handle = self.tasks.spawn(async move {
                     while let Ok(Some(event)) = events.next().await {
@@ -103,10 +96,7 @@ impl Subscriptions {
                             continue;
                         }
                         let told = json!({"subscription": name, "result": event});
-                        write_line(
-                            &json!({"jsonrpc": "2.0", "method": "event", "params": told})
-                                .to_string(),
-                        );
+                        write_line(&json!({"jsonrpc": "2.0", "method": "event", "params": told}).to_string());
                     }
                 });
                 self.open.insert(id, handle);
@@ -117,17 +107,12 @@ impl Subscriptions {
 
     fn close(&mut self, request: &Value) {
         let params = request.get("params");
-        let id = params
-            .and_then(|params| params.get("subscription").or_else(|| params.get(0)))
-            .and_then(Value::as_str);
+        let id = params.and_then(|params| params.get("subscription").or_else(|| params.get(0))).and_then(Value::as_str);
         let task = id.and_then(|id| self.open.remove(id));
         if let Some(task) = &task {
             task.abort();
         }
-        write_line(
-            &json!({"jsonrpc": "2.0", "id": request.get("id"), "result": task.is_some()})
-                .to_string(),
-        );
+        write_line(&json!({"jsonrpc": "2.0", "id": request.get("id"), "result": task.is_some()}).to_string());
     }
 }
 
@@ -136,24 +121,18 @@ async fn begin(client: &Client, params: &Value) -> Result<super::client::EventSt
     if since.is_none()
         && let Some(consumer) = params.get("consumer")
     {
-        let page = client
-            .call("events.list", json!({"consumer": consumer, "limit": 1}))
-            .await?;
-        let first = page["events"]
-            .get(0)
-            .and_then(|event| event["seq"].as_u64())
-            .map(|seq| seq.saturating_sub(1));
+        let page = client.call("events.list", json!({"consumer": consumer, "limit": 1})).await?;
+        let first = page["events"].get(0).and_then(|event| event["seq"].as_u64()).map(|seq| seq.saturating_sub(1));
         since = first.or_else(|| page["next"].as_u64());
     }
     client.events(since).await
 }
 
 fn wants(params: &Value, event: &Value) -> bool {
-    let allowed =
-        |name: &str, value: Option<&Value>| match params.get(name).and_then(Value::as_array) {
-            Some(list) => value.is_some_and(|value| list.contains(value)),
-            None => true,
-        };
+    let allowed = |name: &str, value: Option<&Value>| match params.get(name).and_then(Value::as_array) {
+        Some(list) => value.is_some_and(|value| list.contains(value)),
+        None => true,
+    };
     allowed("kinds", event.get("kind")) && allowed("chats", event.get("chat"))
 }
 
@@ -166,29 +145,17 @@ mod tests {
     fn a_subscription_gets_the_kinds_and_chats_it_asked_for() {
         let event = json!({"kind": "message.received", "chat": "c1"});
         assert!(wants(&json!({}), &event));
-        assert!(wants(
-            &json!({"kinds": ["message.received"], "chats": ["c1"]}),
-            &event
-        ));
+        assert!(wants(&json!({"kinds": ["message.received"], "chats": ["c1"]}), &event));
         assert!(!wants(&json!({"kinds": ["message.sent"]}), &event));
         assert!(!wants(&json!({"chats": ["c2"]}), &event));
-        assert!(!wants(
-            &json!({"chats": ["c2"]}),
-            &json!({"kind": "relay.added"})
-        ));
+        assert!(!wants(&json!({"chats": ["c2"]}), &json!({"kind": "relay.added"})));
     }
 
     #[test]
     fn a_failure_is_answered_with_the_id_of_the_request() {
-        let answer = error_answer(
-            Some(&json!({"id": 7})),
-            &Failure::new(Class::NoDaemon, "no node is running"),
-        );
+        let answer = error_answer(Some(&json!({"id": 7})), &Failure::new(Class::NoDaemon, "no node is running"));
         assert_eq!(answer["id"], 7);
         assert_eq!(answer["error"]["code"], -32_003);
-        assert_eq!(
-            error_answer(None, &Failure::new(Class::Internal, "x"))["id"],
-            Value::Null
-        );
+        assert_eq!(error_answer(None, &Failure::new(Class::Internal, "x"))["id"], Value::Null);
     }
 }

@@ -36,11 +36,7 @@ impl Screen {
     /// A screen of this form.
     #[must_use]
     pub fn new(form: Form, quiet: bool) -> Screen {
-        Screen {
-            form,
-            quiet,
-            time: LocalTime::new(),
-        }
+        Screen { form, quiet, time: LocalTime::new() }
     }
 
     /// Whether programs read the output.
@@ -67,9 +63,7 @@ impl Screen {
     /// When stdout is closed or full.
     pub fn line(&self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
-        writeln!(out, "{text}")
-            .and_then(|()| out.flush())
-            .map_err(stdout_failure)
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(stdout_failure)
     }
 
     /// Prints a JSON document as it is.
@@ -78,48 +72,30 @@ impl Screen {
     /// When stdout is closed or full.
     pub fn document(&self, value: &Value) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        writeln!(out, "{value}")
-            .and_then(|()| out.flush())
-            .map_err(stdout_failure)
+        writeln!(out, "{value}").and_then(|()| out.flush()).map_err(stdout_failure)
     }
 
     /// Prints a result: the document for programs, the text for people.
     ///
     /// # Errors
     /// When stdout is closed or full.
-    pub fn result(
-        &self,
-        value: &Value,
-        text: impl FnOnce(&Value, &LocalTime) -> String,
-    ) -> Result<(), Failure> {
+    pub fn result(&self, value: &Value, text: impl FnOnce(&Value, &LocalTime) -> String) -> Result<(), Failure> {
         if self.is_json() {
             return self.document(value);
         }
         let text = text(value, &self.time);
-        if text.is_empty() {
-            Ok(())
-        } else {
-            self.line(&text)
-        }
+        if text.is_empty() { Ok(()) } else { self.line(&text) }
     }
 
     /// Prints a list: the document, a document an item, or the text.
     ///
     /// # Errors
     /// When stdout is closed or full.
-    pub fn list(
-        &self,
-        value: &Value,
-        text: impl FnOnce(&Value, &LocalTime) -> String,
-    ) -> Result<(), Failure> {
+    pub fn list(&self, value: &Value, text: impl FnOnce(&Value, &LocalTime) -> String) -> Result<(), Failure> {
         if self.form != Form::JsonLines {
             return self.result(value, text);
         }
-        let items = value
-            .get("items")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let items = value.get("items").and_then(Value::as_array).into_iter().flatten();
         items.into_iter().try_for_each(|item| self.document(item))
     }
 
@@ -134,16 +110,8 @@ impl Screen {
 
     /// Reports a failure.
     pub fn failure(&self, failure: &Failure) {
-        let text = if self.is_json() {
-            failure.document().to_string()
-        } else {
-            failure.three_lines()
-        };
-        let text = if self.is_json() {
-            text
-        } else {
-            coloured(&text)
-        };
+        let text = if self.is_json() { failure.document().to_string() } else { failure.three_lines() };
+        let text = if self.is_json() { text } else { coloured(&text) };
         drop(writeln!(anstream::stderr(), "{text}"));
     }
 
@@ -156,20 +124,14 @@ impl Screen {
             return Ok(());
         }
         if !self.can_ask() {
-            return Err(Failure::usage(
-                format!("not done: {question}"),
-                "repeat the command with --yes",
-            )
-            .why("it cannot be undone, and there is no terminal to ask on"));
+            return Err(Failure::usage(format!("not done: {question}"), "repeat the command with --yes")
+                .why("it cannot be undone, and there is no terminal to ask on"));
         }
-        match self
-            .ask(&format!("{question} [y/N] "))?
-            .to_ascii_lowercase()
-            .as_str()
-        {
+        match self.ask(&format!("{question} [y/N] "))?.to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
-            _ => Err(Failure::usage("not done", "answer y, or use --yes")
-                .why("the question was not answered with yes")),
+            _ => {
+                Err(Failure::usage("not done", "answer y, or use --yes").why("the question was not answered with yes"))
+            }
         }
     }
 
@@ -183,14 +145,10 @@ impl Screen {
             write!(err, "{question}")?;
             err.flush()?;
             let mut answer = String::new();
-            io::stdin()
-                .lock()
-                .take(INPUT_BYTES_MAX)
-                .read_line(&mut answer)?;
+            io::stdin().lock().take(INPUT_BYTES_MAX).read_line(&mut answer)?;
             Ok(answer.trim().to_owned())
         };
-        read()
-            .map_err(|error| Failure::new(Class::Internal, "could not ask").why(error.to_string()))
+        read().map_err(|error| Failure::new(Class::Internal, "could not ask").why(error.to_string()))
     }
 
     /// Asks for a passphrase without showing it. The caller has checked [`Screen::can_ask`].
@@ -220,11 +178,10 @@ impl Screen {
     pub fn body(&self, argument: Option<String>) -> Result<String, Failure> {
         match argument {
             Some(text) if text != "-" => Ok(text),
-            None if io::stdin().is_terminal() => Err(Failure::usage(
-                "there is no text",
-                "give the text as an argument, or - for standard input",
-            )
-            .why("neither an argument nor standard input holds one")),
+            None if io::stdin().is_terminal() => {
+                Err(Failure::usage("there is no text", "give the text as an argument, or - for standard input")
+                    .why("neither an argument nor standard input holds one"))
+            }
             _ => self.read_stdin(),
         }
     }
@@ -239,21 +196,14 @@ impl Screen {
             .lock()
             .take(INPUT_BYTES_MAX + 1)
             .read_to_end(&mut bytes)
-            .map_err(|error| {
-                Failure::new(Class::Internal, "could not read standard input")
-                    .why(error.to_string())
-            })?;
+            .map_err(|error| Failure::new(Class::Internal, "could not read standard input").why(error.to_string()))?;
         if bytes.len() as u64 > INPUT_BYTES_MAX {
             return Err(Failure::new(Class::Limit, "the text is too long")
                 .why("standard input has more than 1 MiB, a message may have 64 KiB")
                 .hint("send a shorter text"));
         }
         let mut text = String::from_utf8(bytes).map_err(|_| {
-            Failure::usage(
-                "the text cannot be sent",
-                "convert it, for example with iconv",
-            )
-            .why("it is not UTF-8")
+            Failure::usage("the text cannot be sent", "convert it, for example with iconv").why("it is not UTF-8")
         })?;
         if text.ends_with('\n') {
             text.pop();
@@ -272,9 +222,7 @@ pub fn printable(text: &str) -> String {
         (c.is_control() && c != '\n' && c != '\t')
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
     };
-    text.chars()
-        .map(|c| if harmful(c) { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn coloured(three_lines: &str) -> String {
@@ -302,32 +250,19 @@ mod tests {
     fn messages_cannot_control_the_terminal() {
         let hostile = "hi\u{1b}]0;owned\u{7}\r\u{9b}2J\u{202e}txt.exe\nsecond\tline 👩‍👩‍👧";
         let shown = printable(hostile);
-        assert!(
-            shown
-                .chars()
-                .all(|c| !c.is_control() || c == '\n' || c == '\t')
-        );
+        assert!(shown.chars().all(|c| !c.is_control() || c == '\n' || c == '\t'));
         assert!(!shown.contains('\u{202e}'));
-        assert!(
-            shown.contains("second\tline 👩‍👩‍👧"),
-            "ordinary text and emoji stay whole"
-        );
+        assert!(shown.contains("second\tline 👩‍👩‍👧"), "ordinary text and emoji stay whole");
     }
 
     #[test]
     fn a_text_argument_is_taken_as_it_is() {
         let screen = Screen::new(Form::Text, true);
-        assert_eq!(
-            screen.body(Some("hi there".into())).as_deref(),
-            Ok("hi there")
-        );
+        assert_eq!(screen.body(Some("hi there".into())).as_deref(), Ok("hi there"));
     }
 
     #[test]
     fn a_given_yes_needs_no_question() {
-        assert_eq!(
-            Screen::new(Form::Text, true).confirm("delete everything?", true),
-            Ok(())
-        );
+        assert_eq!(Screen::new(Form::Text, true).confirm("delete everything?", true), Ok(()));
     }
 }

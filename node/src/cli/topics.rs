@@ -67,15 +67,11 @@ pub fn help(session: &Session, topic: &[String]) -> Result<(), Failure> {
     for name in topic {
         let Some(below) = found.find_subcommand_mut(name) else {
             let topics = TOPICS.map(|(name, _)| name).join(", ");
-            return Err(
-                Failure::new(Class::NotFound, format!("there is no help on {name:?}"))
-                    .why(format!("it is neither a command nor one of {topics}"))
-                    .hint("silbo help"),
-            );
+            return Err(Failure::new(Class::NotFound, format!("there is no help on {name:?}"))
+                .why(format!("it is neither a command nor one of {topics}"))
+                .hint("silbo help"));
         };
         found = below;
     }
-    session
-        .screen
-        .line(&found.render_long_help().ansi().to_string())
+    session.screen.line(&found.render_long_help().ansi().to_string())
 }

@@ -59,16 +59,8 @@ pub fn daemon(session: &Session, arguments: &DaemonArguments) -> Result<(), Fail
         // Fails only where the child leads a session already, which is what is wanted.
         let _already = rustix::process::setsid();
     }
-    let purpose = if arguments.relay {
-        Purpose::Relay(arguments.promise.clone())
-    } else {
-        Purpose::Person
-    };
-    let file = session
-        .global
-        .log_file
-        .as_deref()
-        .filter(|_| !arguments.detached);
+    let purpose = if arguments.relay { Purpose::Relay(arguments.promise.clone()) } else { Purpose::Person };
+    let file = session.global.log_file.as_deref().filter(|_| !arguments.detached);
     logging::start(&session.global, file)?;
     let settings = settings(session, &arguments.start, &purpose)?;
     (session.program.run)(settings).map_err(Failure::from)
@@ -95,9 +87,7 @@ pub async fn down(session: &Session, timeout: Duration) -> Result<(), Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    let pid = status["pid"]
-        .as_i64()
-        .and_then(|pid| i32::try_from(pid).ok());
+    let pid = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     match session.call("system.shutdown", json!({})).await {
         Ok(_) => {}
         // It may be gone before its answer arrives.
@@ -109,11 +99,7 @@ pub async fn down(session: &Session, timeout: Duration) -> Result<(), Failure> {
     while pid.is_some_and(is_alive) {
         if Instant::now() >= deadline {
             return Err(Failure::new(Class::Timeout, "the node has not stopped yet")
-                .why(format!(
-                    "process {} still runs after {} s",
-                    pid.unwrap_or_default(),
-                    timeout.as_secs()
-                ))
+                .why(format!("process {} still runs after {} s", pid.unwrap_or_default(), timeout.as_secs()))
                 .hint(format!("kill {}", pid.unwrap_or_default())));
         }
         tokio::time::sleep(pause).await;
@@ -128,16 +114,13 @@ pub async fn down(session: &Session, timeout: Duration) -> Result<(), Failure> {
 fn is_alive(pid: i32) -> bool {
     if let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) {
         // The state follows the command name, which may itself contain spaces and brackets.
-        let state = stat
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.trim_start().chars().next());
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
         return !matches!(state, Some('Z' | 'X'));
     }
     if Path::new("/proc/self/stat").exists() {
         return false;
     }
-    rustix::process::Pid::from_raw(pid)
-        .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+    rustix::process::Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
 }
 
 /// The status of the node that runs already, if one does.
@@ -151,19 +134,11 @@ fn running(session: &Session) -> Result<Option<Value>, Failure> {
 
 fn note_ignored(session: &Session, start: &StartArguments, status: &Value) {
     session.screen.note("the node is running already");
-    if start
-        .name
-        .as_ref()
-        .is_some_and(|name| status["name"] != **name)
-    {
-        session
-            .screen
-            .note("note: the name is not changed by this: silbo me set name NAME");
+    if start.name.as_ref().is_some_and(|name| status["name"] != **name) {
+        session.screen.note("note: the name is not changed by this: silbo me set name NAME");
     }
     if !start.listen.is_empty() || start.no_mdns {
-        session
-            .screen
-            .note("note: addresses and mDNS hold from the next start: silbo down, then silbo up");
+        session.screen.note("note: addresses and mDNS hold from the next start: silbo down, then silbo up");
     }
 }
 
@@ -175,8 +150,7 @@ fn choose_name(session: &Session, start: &StartArguments, yes: bool) -> Result<S
     if !config.profile.name.is_empty() {
         return Ok(config.profile.name);
     }
-    let first =
-        fs::read_dir(&session.paths.data_dir).map_or(true, |mut files| files.next().is_none());
+    let first = fs::read_dir(&session.paths.data_dir).map_or(true, |mut files| files.next().is_none());
     if first && !yes && session.screen.can_ask() {
         let name = session.screen.ask("Your name, as contacts will see it: ")?;
         if !name.is_empty() {
@@ -184,29 +158,20 @@ fn choose_name(session: &Session, start: &StartArguments, yes: bool) -> Result<S
         }
     }
     if first {
-        session.screen.note(&format!(
-            "your name is \"{NAME_OF_NOBODY}\" until you choose one: silbo me set name NAME"
-        ));
+        session.screen.note(&format!("your name is \"{NAME_OF_NOBODY}\" until you choose one: silbo me set name NAME"));
     }
     Ok(NAME_OF_NOBODY.to_owned())
 }
 
 /// Runs the node in this process, and tells what it is once it answers.
-fn foreground(
-    session: &Session,
-    start: &StartArguments,
-    purpose: &Purpose,
-    draw: bool,
-) -> Result<(), Failure> {
+fn foreground(session: &Session, start: &StartArguments, purpose: &Purpose, draw: bool) -> Result<(), Failure> {
     logging::start(&session.global, session.global.log_file.as_deref())?;
     let settings = settings(session, start, purpose)?;
     std::thread::scope(|scope| {
         let ended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let watch = std::sync::Arc::clone(&ended);
         scope.spawn(move || {
-            let told = runtime().and_then(|runtime| {
-                runtime.block_on(tell_when_ready(session, purpose, draw, &watch))
-            });
+            let told = runtime().and_then(|runtime| runtime.block_on(tell_when_ready(session, purpose, draw, &watch)));
             if let Err(failure) = told {
                 tracing::debug!("the node was not announced: {failure}");
             }
@@ -240,12 +205,7 @@ async fn tell_when_ready(
     }
 }
 
-async fn announce_person(
-    session: &Session,
-    status: &Value,
-    draw: bool,
-    fresh: bool,
-) -> Result<(), Failure> {
+async fn announce_person(session: &Session, status: &Value, draw: bool, fresh: bool) -> Result<(), Failure> {
     let screen = &session.screen;
     if screen.is_json() {
         return screen.document(status);
@@ -259,11 +219,7 @@ async fn announce_person(
     screen.line(&format!("address    {}", render::text(status, "address")))?;
     screen.line(&format!(
         "listening  {}",
-        if listen.is_empty() {
-            "nowhere".to_owned()
-        } else {
-            listen.join("\n           ")
-        }
+        if listen.is_empty() { "nowhere".to_owned() } else { listen.join("\n           ") }
     ))?;
     screen.line(&format!(
         "node       pid {}, log {}",
@@ -274,24 +230,17 @@ async fn announce_person(
     if status["contacts"].as_u64() == Some(0) {
         let list = session.call("invite.list", json!({})).await?;
         let mut unused = list["items"].as_array().into_iter().flatten();
-        let unused = unused.find(|invite| {
-            invite["kind"] != "reusable" && contacts::is_live(invite) && is_unused(invite)
-        });
+        let unused =
+            unused.find(|invite| invite["kind"] != "reusable" && contacts::is_live(invite) && is_unused(invite));
         let invite = match unused {
             Some(invite) => invite.clone(),
-            None => {
-                session
-                    .call("invite.create", json!({"reusable": false}))
-                    .await?
-            }
+            None => session.call("invite.create", json!({"reusable": false})).await?,
         };
         screen.note("");
         contacts::show_invite(session, &invite, draw, None)?;
         screen.note(&format!("\nThe other types:  {silbo} add LINK"));
     }
-    screen.note(&format!(
-        "Next:  {silbo} add THEIR-LINK   ·   {silbo} send NAME \"hi\"   ·   {silbo} recv --follow"
-    ));
+    screen.note(&format!("Next:  {silbo} add THEIR-LINK   ·   {silbo} send NAME \"hi\"   ·   {silbo} recv --follow"));
     screen.note(&format!("Stop:  {silbo} down"));
     Ok(())
 }
@@ -308,36 +257,19 @@ async fn announce_relay(session: &Session) -> Result<(), Failure> {
     let screen = &session.screen;
     let relay = session.call("relay.status", json!({})).await?;
     screen.result(&relay, render::relay_status)?;
-    screen.note(&format!(
-        "Users type:  silbo relay add {}",
-        render::text(&relay, "address")
-    ));
+    screen.note(&format!("Users type:  silbo relay add {}", render::text(&relay, "address")));
     screen.note(&format!("Stop:        {} down", typed_program(session)));
     Ok(())
 }
 
 /// How this program was called, so that what we tell people to type works.
 fn typed_program(session: &Session) -> String {
-    let program = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() {
-        "cargo run --release --"
-    } else {
-        "silbo"
-    };
+    let program = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() { "cargo run --release --" } else { "silbo" };
     let mut typed = program.to_owned();
-    if let Some(home) = session
-        .global
-        .home
-        .as_ref()
-        .filter(|_| std::env::var_os("SILBO_HOME").is_none())
-    {
+    if let Some(home) = session.global.home.as_ref().filter(|_| std::env::var_os("SILBO_HOME").is_none()) {
         typed.push_str(&format!(" --home {}", home.display()));
     }
-    if let Some(profile) = session
-        .global
-        .profile
-        .as_ref()
-        .filter(|_| std::env::var_os("SILBO_PROFILE").is_none())
-    {
+    if let Some(profile) = session.global.profile.as_ref().filter(|_| std::env::var_os("SILBO_PROFILE").is_none()) {
         typed.push_str(&format!(" --profile {profile}"));
     }
     typed
@@ -353,20 +285,11 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_is_not_alive_even_before_it_is_waited_for() {
         assert!(is_alive(i32::try_from(std::process::id()).expect("a pid")));
-        let mut child = Command::new("true")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a child");
+        let mut child = Command::new("true").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let pid = i32::try_from(child.id()).expect("a pid");
         // Its stdout closes when it ends; it stays a zombie until it is waited for.
         let mut nothing = Vec::new();
-        child
-            .stdout
-            .take()
-            .expect("a pipe")
-            .read_to_end(&mut nothing)
-            .expect("the end");
+        child.stdout.take().expect("a pipe").read_to_end(&mut nothing).expect("the end");
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while is_alive(pid) && std::time::Instant::now() < deadline {
             std::thread::yield_now();

@@ -326,7 +326,7 @@ impl Slot {
         true
     }
 
-    fn delete(&mut self) {
+    pub(super) fn delete(&mut self) {
         self.deleted = true;
         self.versions.clear();
         self.reactions.clear();

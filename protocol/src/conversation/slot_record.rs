@@ -90,6 +90,9 @@ impl Slot {
         if let Some(delivery) = record.delivery {
             slot.delivery = Some(DeliveryState::from_record(&delivery)?);
         }
+        if slot.deleted {
+            slot.delete();
+        }
         Some(slot)
     }
 }

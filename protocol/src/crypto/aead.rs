@@ -19,13 +19,7 @@ pub struct Rejected;
 /// Above 256 GiB, which no bounded input reaches.
 pub fn seal(key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     cipher(key)
-        .encrypt(
-            &Nonce::from(*nonce),
-            Payload {
-                msg: plaintext,
-                aad: ad,
-            },
-        )
+        .encrypt(&Nonce::from(*nonce), Payload { msg: plaintext, aad: ad })
         .expect("a plaintext is far below 256 GiB")
 }
 
@@ -33,21 +27,8 @@ pub fn seal(key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], plaintext: &[u8]) -> 
 ///
 /// # Errors
 /// [`Rejected`] for anything but the exact bytes that were sealed.
-pub fn open(
-    key: &Secret<32>,
-    nonce: &[u8; 12],
-    ad: &[u8],
-    sealed: &[u8],
-) -> Result<Vec<u8>, Rejected> {
-    cipher(key)
-        .decrypt(
-            &Nonce::from(*nonce),
-            Payload {
-                msg: sealed,
-                aad: ad,
-            },
-        )
-        .map_err(|_| Rejected)
+pub fn open(key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Rejected> {
+    cipher(key).decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: ad }).map_err(|_| Rejected)
 }
 
 fn cipher(key: &Secret<32>) -> ChaCha20Poly1305 {
@@ -66,10 +47,7 @@ mod tests {
         assert_eq!(open(&key, &[2; 12], b"ad", &sealed), Ok(b"text".to_vec()));
         assert_eq!(open(&key, &[2; 12], b"da", &sealed), Err(Rejected));
         assert_eq!(open(&key, &[3; 12], b"ad", &sealed), Err(Rejected));
-        assert_eq!(
-            open(&Secret::new([2; 32]), &[2; 12], b"ad", &sealed),
-            Err(Rejected)
-        );
+        assert_eq!(open(&Secret::new([2; 32]), &[2; 12], b"ad", &sealed), Err(Rejected));
         assert_eq!(open(&key, &[2; 12], b"ad", &sealed[..15]), Err(Rejected));
     }
 }

@@ -34,9 +34,7 @@ impl SigningKey {
 
     /// Reads a stored seed; `None` unless it has 32 bytes.
     pub fn read(seed: &[u8]) -> Option<Self> {
-        seed.try_into()
-            .ok()
-            .map(|seed: &[u8; 32]| Self::from_seed(seed))
+        seed.try_into().ok().map(|seed: &[u8; 32]| Self::from_seed(seed))
     }
 
     /// The seed, for storage.
@@ -77,18 +75,12 @@ impl VerifyingKey {
     /// [`Ed25519Error::Key`].
     pub fn read(bytes: &[u8]) -> Result<Self, Ed25519Error> {
         let bytes: &[u8; 32] = bytes.try_into().map_err(|_| Ed25519Error::Key)?;
-        let point = CompressedEdwardsY(*bytes)
-            .decompress()
-            .ok_or(Ed25519Error::Key)?;
+        let point = CompressedEdwardsY(*bytes).decompress().ok_or(Ed25519Error::Key)?;
         if point.compress().to_bytes() != *bytes {
             return Err(Ed25519Error::Key);
         }
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| Ed25519Error::Key)?;
-        if key.is_weak() {
-            Err(Ed25519Error::Key)
-        } else {
-            Ok(Self(key))
-        }
+        if key.is_weak() { Err(Ed25519Error::Key) } else { Ok(Self(key)) }
     }
 
     /// The bytes, as they go on the wire.
@@ -105,12 +97,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// [`Ed25519Error::Signature`].
-    pub fn verify(
-        &self,
-        purpose: &str,
-        parts: &[&[u8]],
-        signature: &[u8],
-    ) -> Result<(), Ed25519Error> {
+    pub fn verify(&self, purpose: &str, parts: &[&[u8]], signature: &[u8]) -> Result<(), Ed25519Error> {
         self.verify_raw(&labelled(purpose, parts), signature)
     }
 
@@ -120,9 +107,7 @@ impl VerifyingKey {
     /// [`Ed25519Error::Signature`].
     pub fn verify_raw(&self, message: &[u8], signature: &[u8]) -> Result<(), Ed25519Error> {
         let signature = Signature::from_slice(signature).map_err(|_| Ed25519Error::Signature)?;
-        self.0
-            .verify_strict(message, &signature)
-            .map_err(|_| Ed25519Error::Signature)
+        self.0.verify_strict(message, &signature).map_err(|_| Ed25519Error::Signature)
     }
 }
 
@@ -147,18 +132,9 @@ mod tests {
         let signature = key.sign("silbo/1/bundle", &[b"x"]);
         let public = key.verifying_key();
         assert_eq!(public.verify("silbo/1/bundle", &[b"x"], &signature), Ok(()));
-        assert_eq!(
-            public.verify("silbo/1/log", &[b"x"], &signature),
-            Err(Ed25519Error::Signature)
-        );
-        assert_eq!(
-            public.verify("silbo/1/bundle", &[b"y"], &signature),
-            Err(Ed25519Error::Signature)
-        );
-        assert_eq!(
-            public.verify("silbo/1/bundle", &[b"x"], &signature[..63]),
-            Err(Ed25519Error::Signature)
-        );
+        assert_eq!(public.verify("silbo/1/log", &[b"x"], &signature), Err(Ed25519Error::Signature));
+        assert_eq!(public.verify("silbo/1/bundle", &[b"y"], &signature), Err(Ed25519Error::Signature));
+        assert_eq!(public.verify("silbo/1/bundle", &[b"x"], &signature[..63]), Err(Ed25519Error::Signature));
     }
 
     #[test]
@@ -166,26 +142,15 @@ mod tests {
         let mut identity = [0; 32];
         identity[0] = 1;
         assert_eq!(VerifyingKey::read(&identity), Err(Ed25519Error::Key));
-        assert_eq!(
-            VerifyingKey::read(&[0; 32]),
-            Err(Ed25519Error::Key),
-            "order 4"
-        );
+        assert_eq!(VerifyingKey::read(&[0; 32]), Err(Ed25519Error::Key), "order 4");
         let mut above_p = [0xff; 32];
         (above_p[0], above_p[31]) = (0xee, 0x7f);
-        assert_eq!(
-            VerifyingKey::read(&above_p),
-            Err(Ed25519Error::Key),
-            "p + 1 is a second encoding of 1"
-        );
+        assert_eq!(VerifyingKey::read(&above_p), Err(Ed25519Error::Key), "p + 1 is a second encoding of 1");
         assert_eq!(VerifyingKey::read(&[0; 31]), Err(Ed25519Error::Key));
     }
 
     #[test]
     fn a_signing_key_prints_nothing_of_itself() {
-        assert_eq!(
-            format!("{:?}", SigningKey::from_seed(&[7; 32])),
-            "SigningKey(..)"
-        );
+        assert_eq!(format!("{:?}", SigningKey::from_seed(&[7; 32])), "SigningKey(..)");
     }
 }

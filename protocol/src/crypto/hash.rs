@@ -7,11 +7,7 @@ use crate::ids::Cid;
 
 /// SHA-256 over the label and the fields, each length-prefixed. One label a purpose.
 pub fn hash(label: &str, parts: &[&[u8]]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(fields(&[label.as_bytes()]))
-        .chain_update(fields(parts))
-        .finalize()
-        .into()
+    Sha256::new().chain_update(fields(&[label.as_bytes()])).chain_update(fields(parts)).finalize().into()
 }
 
 /// Plain SHA-256, for ids that are defined as the hash of one encoded object.

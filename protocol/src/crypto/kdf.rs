@@ -19,13 +19,9 @@ pub struct TooLong;
 /// # Panics
 /// If `info` does not start with [`INFO_PREFIX`] or `N` is above 8,160: both are mistakes in the calling line.
 pub fn kdf<const N: usize>(ikm: &[u8], salt: &[u8], info: &str) -> Secret<N> {
-    assert!(
-        info.starts_with(INFO_PREFIX),
-        "every info string starts with silbo/1/"
-    );
+    assert!(info.starts_with(INFO_PREFIX), "every info string starts with silbo/1/");
     let mut out = Zeroizing::new([0; N]);
-    hkdf_sha256(ikm, salt, info.as_bytes(), out.as_mut_slice())
-        .expect("no key here is longer than 8,160 bytes");
+    hkdf_sha256(ikm, salt, info.as_bytes(), out.as_mut_slice()).expect("no key here is longer than 8,160 bytes");
     Secret::new(*out)
 }
 
@@ -42,9 +38,7 @@ pub fn kdf_fields<const N: usize>(ikm: &[&[u8]], salt: &[u8], info: &str) -> Sec
 /// # Errors
 /// [`TooLong`] when `out` is longer than 8,160 bytes.
 pub fn hkdf_sha256(ikm: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) -> Result<(), TooLong> {
-    Hkdf::<Sha256>::new(Some(salt), ikm)
-        .expand(info, out)
-        .map_err(|_| TooLong)
+    Hkdf::<Sha256>::new(Some(salt), ikm).expand(info, out).map_err(|_| TooLong)
 }
 
 #[cfg(test)]

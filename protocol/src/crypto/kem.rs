@@ -83,9 +83,7 @@ pub struct DecapsulationKey {
 impl DecapsulationKey {
     /// A fresh key.
     pub fn generate(chance: &mut Chance) -> Self {
-        Self {
-            seed: Secret::random(chance),
-        }
+        Self { seed: Secret::random(chance) }
     }
 
     /// A stored key.
@@ -100,9 +98,7 @@ impl DecapsulationKey {
 
     /// The public half.
     pub fn public(&self) -> EncapsulationKey {
-        EncapsulationKey {
-            bytes: Box::new(self.expand().encapsulation_key().to_bytes().into()),
-        }
+        EncapsulationKey { bytes: Box::new(self.expand().encapsulation_key().to_bytes().into()) }
     }
 
     /// The secret inside a ciphertext; another one, unknown to everybody, if the ciphertext was not made for this key.
@@ -110,10 +106,7 @@ impl DecapsulationKey {
     /// # Errors
     /// [`KemError::Ciphertext`] for a wrong length.
     pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<Secret<32>, KemError> {
-        let shared = self
-            .expand()
-            .decapsulate_slice(ciphertext)
-            .map_err(|_| KemError::Ciphertext)?;
+        let shared = self.expand().decapsulate_slice(ciphertext).map_err(|_| KemError::Ciphertext)?;
         Ok(Secret::new(shared.into()))
     }
 
@@ -146,21 +139,12 @@ mod tests {
         assert_eq!(secret.decapsulate(&ciphertext), Ok(shared.clone()));
         ciphertext[0] ^= 1;
         assert_ne!(secret.decapsulate(&ciphertext), Ok(shared));
-        assert_eq!(
-            secret.decapsulate(&ciphertext[1..]),
-            Err(KemError::Ciphertext)
-        );
+        assert_eq!(secret.decapsulate(&ciphertext[1..]), Err(KemError::Ciphertext));
     }
 
     #[test]
     fn a_coefficient_above_the_modulus_is_refused() {
-        assert_eq!(
-            EncapsulationKey::read(&[0xff; PUBLIC_BYTES]),
-            Err(KemError::Key)
-        );
-        assert_eq!(
-            EncapsulationKey::read(&[0; PUBLIC_BYTES - 1]),
-            Err(KemError::Key)
-        );
+        assert_eq!(EncapsulationKey::read(&[0xff; PUBLIC_BYTES]), Err(KemError::Key));
+        assert_eq!(EncapsulationKey::read(&[0; PUBLIC_BYTES - 1]), Err(KemError::Key));
     }
 }

@@ -48,10 +48,6 @@ mod tests {
         assert!(!mac_matches(b"key", &[b"a", b"b"], &whole[..7]));
         assert!(!mac_matches(b"key", &[b"a", b"b"], &[]));
         assert!(!mac_matches(b"key", &[b"ab"], &whole));
-        assert!(!mac_matches(
-            b"key",
-            &[b"a", b"b"],
-            &[whole.as_slice(), &[0]].concat()
-        ));
+        assert!(!mac_matches(b"key", &[b"a", b"b"], &[whole.as_slice(), &[0]].concat()));
     }
 }

@@ -64,9 +64,6 @@ mod tests {
 
     #[test]
     fn keys_of_different_kinds_never_hash_alike() {
-        assert_ne!(
-            typed(KeyKind::X25519, &[7; 32]),
-            typed(KeyKind::Ed25519, &[7; 32])
-        );
+        assert_ne!(typed(KeyKind::X25519, &[7; 32]), typed(KeyKind::Ed25519, &[7; 32]));
     }
 }

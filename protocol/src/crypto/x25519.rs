@@ -23,24 +23,18 @@ pub enum X25519Error {
 /// The five canonical coordinates of points of order 1, 2, 4 and 8 on the curve and its twist (RFC 7748 §6.1).
 const SMALL_ORDER: [[u8; 32]; 5] = [
     [0; 32],
+    [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     [
-        1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        0, 0,
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
     ],
     [
-        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4,
-        0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49,
-        0xb8, 0x00,
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
     ],
     [
-        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef,
-        0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f,
-        0x11, 0x57,
-    ],
-    [
-        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0x7f,
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
     ],
 ];
 
@@ -118,8 +112,7 @@ impl SecretKey {
     /// [`X25519Error::SmallOrder`] when the result is all zero; unreachable for keys made by [`PublicKey::read`],
     /// and checked all the same.
     pub fn diffie_hellman(&self, peer: &PublicKey) -> Result<Secret<32>, X25519Error> {
-        let shared = StaticSecret::from(*self.0.expose())
-            .diffie_hellman(&x25519_dalek::PublicKey::from(peer.0));
+        let shared = StaticSecret::from(*self.0.expose()).diffie_hellman(&x25519_dalek::PublicKey::from(peer.0));
         if !shared.was_contributory() || bool::from(shared.as_bytes().ct_eq(&[0; 32])) {
             return Err(X25519Error::SmallOrder);
         }
@@ -146,10 +139,7 @@ mod tests {
     #[test]
     fn both_sides_agree() {
         let mut chance = Chance::from_seed([1; 32]);
-        let (a, b) = (
-            SecretKey::generate(&mut chance),
-            SecretKey::generate(&mut chance),
-        );
+        let (a, b) = (SecretKey::generate(&mut chance), SecretKey::generate(&mut chance));
         assert_eq!(a.diffie_hellman(&b.public()), b.diffie_hellman(&a.public()));
     }
 
@@ -164,10 +154,7 @@ mod tests {
     fn t05_an_agreement_that_gives_zero_is_refused_even_without_the_list() {
         let secret = SecretKey::from_bytes([0x42; 32]);
         for point in SMALL_ORDER {
-            assert_eq!(
-                secret.diffie_hellman(&PublicKey(point)),
-                Err(X25519Error::SmallOrder)
-            );
+            assert_eq!(secret.diffie_hellman(&PublicKey(point)), Err(X25519Error::SmallOrder));
         }
     }
 
@@ -179,12 +166,7 @@ mod tests {
         for low in 0xed..=0xff {
             let mut p = [0xff; 32];
             (p[0], p[31]) = (low, 0x7f);
-            assert_eq!(
-                PublicKey::read(&p),
-                Err(X25519Error::NotCanonical),
-                "p + {}",
-                low - 0xed
-            );
+            assert_eq!(PublicKey::read(&p), Err(X25519Error::NotCanonical), "p + {}", low - 0xed);
         }
         let mut below = [0xff; 32];
         (below[0], below[31]) = (0xeb, 0x7f);
@@ -193,9 +175,6 @@ mod tests {
 
     #[test]
     fn a_secret_key_prints_nothing_of_itself() {
-        assert_eq!(
-            format!("{:?}", SecretKey::from_bytes([7; 32])),
-            "SecretKey(..)"
-        );
+        assert_eq!(format!("{:?}", SecretKey::from_bytes([7; 32])), "SecretKey(..)");
     }
 }

@@ -7,14 +7,14 @@ use super::timers::Timer;
 use super::turn::Turn;
 use super::{Answer, Engine};
 use crate::chance::Chance;
-use crate::ids::{AccountId, ChatId, PeerAddress, SessionId};
+use crate::conversation::retention;
 use crate::identity::account::OwnAccount;
+use crate::ids::{AccountId, ChatId, PeerAddress, SessionId};
 use crate::limits::{
     AVATAR_BYTES_MAX, CONTROL_TTL_MS, NAME_BYTES_MAX, PREKEY_KEEP_MS, PREKEY_RENEW_MS, PRESENCE_REPUBLISH_MS,
     SESSION_ARCHIVE_MS, STATUS_BYTES_MAX,
 };
 use crate::presence::{self, PresenceKeys};
-use crate::conversation::retention;
 use crate::session::OwnPrekeys;
 use crate::step::{ContactState, MeView, Reply, RequestError, Send, StatusView};
 use crate::store::{StoreError, Table};
@@ -189,7 +189,8 @@ impl Engine {
             me: self.me_view(),
             address: self.address.clone(),
             contacts: count(&|s| matches!(s, ContactState::Active | ContactState::Requested)),
-            online: u32::try_from(self.contacts.keys().filter(|c| self.best_link(c).is_some()).count()).unwrap_or(u32::MAX),
+            online: u32::try_from(self.contacts.keys().filter(|c| self.best_link(c).is_some()).count())
+                .unwrap_or(u32::MAX),
             requests: count(&|s| s == ContactState::Incoming),
             queued: self.outbox.messages(),
             relays: self.relay_view_list(),
@@ -248,7 +249,9 @@ impl Engine {
                 }
             }
         }
-        if turn.now.moment.0 / PRESENCE_REPUBLISH_MS != turn.now.moment.0.saturating_sub(HOUSEKEEPING_MS) / PRESENCE_REPUBLISH_MS {
+        if turn.now.moment.0 / PRESENCE_REPUBLISH_MS
+            != turn.now.moment.0.saturating_sub(HOUSEKEEPING_MS) / PRESENCE_REPUBLISH_MS
+        {
             self.publish_presence(turn);
         }
         self.drop_old_invites(turn);
@@ -264,7 +267,8 @@ impl Engine {
 
     /// Receive-only sessions are deleted 45 days after their last message.
     fn drop_old_sessions(&mut self, turn: &mut Turn) {
-        let current: std::collections::BTreeSet<Vec<u8>> = self.contacts.values().map(|c| c.rec.session.clone()).collect();
+        let current: std::collections::BTreeSet<Vec<u8>> =
+            self.contacts.values().map(|c| c.rec.session.clone()).collect();
         let old: Vec<SessionId> = self
             .sessions
             .iter()

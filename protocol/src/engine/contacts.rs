@@ -9,9 +9,9 @@ use super::turn::Turn;
 use super::{Answer, Engine};
 use crate::crypto::secret::Secret;
 use crate::crypto::x25519;
-use crate::ids::{AccountId, ChatId, LinkId, PeerAddress, QueueRid, SessionId, Tag};
 use crate::identity::device_log::DeviceLog;
 use crate::identity::safety_number::{Comparison, SafetyNumber};
+use crate::ids::{AccountId, ChatId, LinkId, PeerAddress, QueueRid, SessionId, Tag};
 use crate::limits::{CONTACTS_MAX, CONTROL_TTL_MS, NAME_BYTES_MAX};
 use crate::session::pair;
 use crate::step::{ContactState, ContactView, EventKind, FailReason, Reply, RequestError, VerificationView};
@@ -124,7 +124,8 @@ impl Contact {
         if !fits || profile.rev < self.rec.profile_rev {
             return false;
         }
-        let changed = self.rec.name != profile.name || self.rec.status != profile.status || self.rec.avatar != profile.avatar;
+        let changed =
+            self.rec.name != profile.name || self.rec.status != profile.status || self.rec.avatar != profile.avatar;
         self.rec.name = profile.name.clone();
         self.rec.status = profile.status.clone();
         if !profile.avatar.is_empty() || profile.rev > self.rec.profile_rev {
@@ -192,7 +193,12 @@ impl Engine {
     }
 
     /// Follows an invitation: remembers the wish at once, fetches the card wherever it can be had.
-    pub(super) fn contact_add(&mut self, link: &str, alias: Option<String>, turn: &mut Turn) -> Result<Answer, StoreError> {
+    pub(super) fn contact_add(
+        &mut self,
+        link: &str,
+        alias: Option<String>,
+        turn: &mut Turn,
+    ) -> Result<Answer, StoreError> {
         let code = match InviteCode::parse(link) {
             Ok(code) => code,
             Err(error) => return Ok(Err(RequestError::BadInvite(error.to_string()))),
@@ -213,7 +219,9 @@ impl Engine {
         match self.contacts.get(&chat).map(Contact::state) {
             Some(ContactState::Active) => return Ok(self.contact_reply(&chat)),
             Some(ContactState::Blocked) => return Ok(Err(RequestError::Blocked)),
-            None if self.contacts.len() >= CONTACTS_MAX => return Ok(Err(RequestError::Limit("contacts: remove some"))),
+            None if self.contacts.len() >= CONTACTS_MAX => {
+                return Ok(Err(RequestError::Limit("contacts: remove some")));
+            }
             _ => {}
         }
         let mut rec = ContactRecord {
@@ -290,7 +298,11 @@ impl Engine {
         contact.set_state(ContactState::Refused);
         self.save_contact(&chat, turn);
         turn.event(Some(chat), None, EventKind::ContactUpdated);
-        turn.event(Some(chat), None, EventKind::Warning { text: "the invitation was used, revoked or has expired".to_owned() });
+        turn.event(
+            Some(chat),
+            None,
+            EventKind::Warning { text: "the invitation was used, revoked or has expired".to_owned() },
+        );
         self.fail_waiting(chat, FailReason::Refused, turn)?;
         self.fail_all(chat, FailReason::Refused, turn)
     }
@@ -352,7 +364,8 @@ impl Engine {
     /// Everything about a contact goes: sessions, tags, queues, waiting mail, messages.
     fn forget_contact(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         self.fail_all(chat, FailReason::Blocked, turn)?;
-        let sessions: Vec<SessionId> = self.sessions.iter().filter(|(_, l)| l.chat == chat).map(|(id, _)| *id).collect();
+        let sessions: Vec<SessionId> =
+            self.sessions.iter().filter(|(_, l)| l.chat == chat).map(|(id, _)| *id).collect();
         for id in sessions {
             self.drop_session(id, turn);
         }

@@ -14,20 +14,20 @@ use super::{Engine, Live, TagOwner};
 use crate::crypto::kdf::kdf;
 use crate::crypto::secret::Secret;
 use crate::delivery::outbox::{Flight, entry_key};
-use crate::ids::{AccountId, ChatId, InviteId, Preimage, SessionId, Tag};
 use crate::identity::card::{self, VerifiedCard};
 use crate::identity::device_log::DeviceLog;
+use crate::ids::{AccountId, ChatId, InviteId, Preimage, SessionId, Tag};
 use crate::input::InviteKind;
 use crate::limits::{
     CONTACTS_MAX, FIRST_CONTACT_TTL_MS, HELLO_BYTES_MAX, PENDING_REQUESTS_MAX, SESSION_RESET_EVERY_MS, TEXT_TTL_MS,
 };
-use crate::session::handshake::{self, Initiator, Responder};
 use crate::session::OwnPrekeys;
+use crate::session::first_contact::BOX_OVERHEAD;
+use crate::session::handshake::{self, Initiator, Responder};
 use crate::session::{PeerPrekeys, Session, TagPlace, first_contact, pair};
 use crate::step::{ContactState, DeliveryState, EventKind, FailReason};
 use crate::store::{StoreError, Table};
 use crate::time::{Moment, UnixTime};
-use crate::session::first_contact::BOX_OVERHEAD;
 use crate::wire::envelope::{Class, Envelope, EnvelopeHead};
 use crate::wire::{padding, proto};
 
@@ -101,7 +101,14 @@ impl Engine {
         let Some(mut contact) = Contact::read(rec, own) else { return false };
         contact.set_grants(card.mailboxes.clone());
         let mut peers: Vec<_> = card.peers.iter().filter_map(read_hint).collect();
-        peers.extend(contact.peers.iter().filter(|known| !card.peers.iter().any(|p| p.peer == known.peer.0)).cloned().collect::<Vec<_>>());
+        peers.extend(
+            contact
+                .peers
+                .iter()
+                .filter(|known| !card.peers.iter().any(|p| p.peer == known.peer.0))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
         contact.set_peers(peers);
         contact.set_profile(&card.profile);
         self.contacts.insert(chat, contact);
@@ -121,7 +128,9 @@ impl Engine {
         let Some(peer_aid) = contact.aid() else { return Ok(false) };
         let today = turn.now.unix.day_2024();
         let Ok(dik) = crate::crypto::ed25519::VerifyingKey::read(&contact.rec.dik) else { return Ok(false) };
-        let Ok(peer) = PeerPrekeys::read(peer_aid, &contact.rec.device_cert, &dik, bundle, today) else { return Ok(false) };
+        let Ok(peer) = PeerPrekeys::read(peer_aid, &contact.rec.device_cert, &dik, bundle, today) else {
+            return Ok(false);
+        };
         let identity = proto::InitIdentity {
             aid: own.aid().0.to_vec(),
             log: own.account.log().entries().to_vec(),
@@ -150,7 +159,9 @@ impl Engine {
         let head = EnvelopeHead::new(Class::Control, FIRST_CONTACT_TTL_MS, now, &mut self.chance).encode();
         let greeting = proto::Plain { ts_ms: now.0, ..proto::Plain::default() }.encode_to_vec();
         let Ok(padded) = padding::pad(padding::PadClass::Constrained, &greeting, 0) else { return Ok(false) };
-        let Ok(first) = session.seal(head, &padded, own.account.log().head3(), now, &mut self.chance) else { return Ok(false) };
+        let Ok(first) = session.seal(head, &padded, own.account.log().head3(), now, &mut self.chance) else {
+            return Ok(false);
+        };
         init.first = first.envelope;
         let envelope = seal_init(&init, &box_key, &tag, turn.now.unix, &mut self.chance);
         self.adopt_session(chat, id, session, epoch, turn);
@@ -236,7 +247,10 @@ impl Engine {
         }
         let pending = self.contacts.values().filter(|c| c.state() == ContactState::Incoming).count();
         let known = state.is_some();
-        if !known && (self.contacts.len() >= CONTACTS_MAX || (kind == InviteKind::Reusable && pending >= PENDING_REQUESTS_MAX)) {
+        if !known
+            && (self.contacts.len() >= CONTACTS_MAX
+                || (kind == InviteKind::Reusable && pending >= PENDING_REQUESTS_MAX))
+        {
             return Ok(Outcome::Unknown);
         }
         if !self.adopt_identity(chat, &met, invite, turn) {
@@ -249,7 +263,8 @@ impl Engine {
             found.rec.prekeys = found.prekeys.encode();
         }
         self.save_invite(&invite, turn);
-        let expected = matches!(state, Some(ContactState::Active | ContactState::Requested)) || kind == InviteKind::OneTime;
+        let expected =
+            matches!(state, Some(ContactState::Active | ContactState::Requested)) || kind == InviteKind::OneTime;
         self.adopt_session(chat, met.id, met.session, met.identity.epoch.max(1), turn);
         if kind == InviteKind::OneTime {
             self.hand_over_queues(invite, chat, turn);
@@ -262,14 +277,21 @@ impl Engine {
         if expected {
             self.accept_contact(chat, turn)?;
         } else {
-            let (name, hello) = self.contacts.get(&chat).map(|c| (c.rec.name.clone(), c.rec.hello.clone())).unwrap_or_default();
+            let (name, hello) =
+                self.contacts.get(&chat).map(|c| (c.rec.name.clone(), c.rec.hello.clone())).unwrap_or_default();
             turn.event(Some(chat), None, EventKind::ContactRequest { name, hello });
         }
         Ok(done())
     }
 
     /// A contact sets up the session anew.
-    pub(super) fn reset_arrived(&mut self, chat: ChatId, epoch: u32, envelope: &[u8], turn: &mut Turn) -> Result<Outcome, StoreError> {
+    pub(super) fn reset_arrived(
+        &mut self,
+        chat: ChatId,
+        epoch: u32,
+        envelope: &[u8],
+        turn: &mut Turn,
+    ) -> Result<Outcome, StoreError> {
         let (Some(own), Some(contact)) = (&self.own, self.contacts.get(&chat)) else { return Ok(Outcome::Unknown) };
         let (Some(pair_key), Some(peer_aid)) = (&contact.pair, contact.aid()) else { return Ok(Outcome::Unknown) };
         let (box_key, psk) = reset_keys(pair_key);
@@ -281,7 +303,8 @@ impl Engine {
             if met.aid.chat() != chat || met.identity.epoch != epoch {
                 return Ok(Outcome::Dropped);
             }
-            let (log_before, verified) = self.contacts.get(&chat).map(|c| (c.rec.dik.clone(), c.rec.verification)).unwrap_or_default();
+            let (log_before, verified) =
+                self.contacts.get(&chat).map(|c| (c.rec.dik.clone(), c.rec.verification)).unwrap_or_default();
             if !self.adopt_identity(chat, &met, InviteId([0; 8]), turn) {
                 return Ok(Outcome::Dropped);
             }
@@ -327,13 +350,7 @@ impl Engine {
     }
 
     /// The handshake as far as it can go without trust: identity decrypted, log verified, keys agreed.
-    fn respond(
-        &mut self,
-        init: &proto::InitBlock,
-        prekeys: &OwnPrekeys,
-        psk: &Secret<32>,
-        turn: &Turn,
-    ) -> Option<Met> {
+    fn respond(&mut self, init: &proto::InitBlock, prekeys: &OwnPrekeys, psk: &Secret<32>, turn: &Turn) -> Option<Met> {
         let own = self.own.as_ref()?;
         let me = Responder { aid: own.aid(), cert: own.account.device_cert_bytes(), ddh: own.account.ddh() };
         let half = handshake::respond_identity(prekeys, &me, psk, init).ok()?;
@@ -410,7 +427,8 @@ impl Engine {
         if !was_active {
             turn.event(Some(chat), None, EventKind::ContactAdded);
         }
-        let sessions: Vec<SessionId> = self.sessions.iter().filter(|(_, l)| l.chat == chat).map(|(id, _)| *id).collect();
+        let sessions: Vec<SessionId> =
+            self.sessions.iter().filter(|(_, l)| l.chat == chat).map(|(id, _)| *id).collect();
         for id in sessions {
             self.register_tags(id);
         }
@@ -474,8 +492,12 @@ impl Engine {
     fn seal_anew(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         let Some(current) = self.contacts.get(&chat).and_then(Contact::session) else { return Ok(()) };
         let Some(lane) = self.outbox.lane(&chat) else { return Ok(()) };
-        let stale: Vec<u64> =
-            lane.flights.iter().filter(|(_, f)| f.session != current && !f.first_contact).map(|(seq, _)| *seq).collect();
+        let stale: Vec<u64> = lane
+            .flights
+            .iter()
+            .filter(|(_, f)| f.session != current && !f.first_contact)
+            .map(|(seq, _)| *seq)
+            .collect();
         for seq in stale {
             let Some(record) = self.outbox_record(&chat, seq, turn)? else { continue };
             self.drop_flight(&chat, seq, turn);
@@ -508,7 +530,14 @@ impl Engine {
     }
 
     /// Writes an outbox entry to memory and store.
-    pub(super) fn store_flight(&mut self, chat: ChatId, flight: Flight, envelope: Vec<u8>, plain: Vec<u8>, turn: &mut Turn) -> u64 {
+    pub(super) fn store_flight(
+        &mut self,
+        chat: ChatId,
+        flight: Flight,
+        envelope: Vec<u8>,
+        plain: Vec<u8>,
+        turn: &mut Turn,
+    ) -> u64 {
         let record = OutboxRecord {
             tag: flight.tag.0.to_vec(),
             preimage: flight.preimage.map(|p| p.0.to_vec()).unwrap_or_default(),
@@ -566,7 +595,13 @@ fn reset_keys(pair_key: &Secret<32>) -> (Secret<32>, Secret<32>) {
     (kdf(pair_key.expose(), &[], "silbo/1/reset-box"), kdf(pair_key.expose(), &[], "silbo/1/reset-psk"))
 }
 
-fn seal_init(init: &proto::InitBlock, box_key: &Secret<32>, tag: &Tag, now: UnixTime, chance: &mut crate::chance::Chance) -> Vec<u8> {
+fn seal_init(
+    init: &proto::InitBlock,
+    box_key: &Secret<32>,
+    tag: &Tag,
+    now: UnixTime,
+    chance: &mut crate::chance::Chance,
+) -> Vec<u8> {
     let head = EnvelopeHead::new(Class::Control, FIRST_CONTACT_TTL_MS, now, chance);
     let fixed = head.with_tag(tag);
     let plain = init.encode_to_vec();

@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::account::read_hint;
 use super::records::state::{HopRecord, SeenRecord};
+use super::timers::Timer;
 use super::turn::Turn;
 use super::{Engine, TagOwner, message_id};
 use crate::conversation::{Changed, SlotAuthor, SlotOp, SlotOpKind};
@@ -54,7 +55,12 @@ pub(super) enum Source {
 
 impl Engine {
     /// Envelopes from the other end of a link; receipts go back the same way, to contacts only.
-    pub(super) fn envelopes_arrived(&mut self, link: LinkId, envelopes: &[Vec<u8>], turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn envelopes_arrived(
+        &mut self,
+        link: LinkId,
+        envelopes: &[Vec<u8>],
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let mut receipts = Vec::new();
         for envelope in envelopes {
             match self.envelope(envelope, Source::Link(link), turn)? {
@@ -212,7 +218,12 @@ impl Engine {
     }
 
     /// Receipts from the other end of a link: evidence that it committed.
-    pub(super) fn receipts_arrived(&mut self, link: LinkId, preimages: &[Preimage], turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn receipts_arrived(
+        &mut self,
+        link: LinkId,
+        preimages: &[Preimage],
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let route = self.links.get(&link).map(|l| l.route);
         let peer = self.links.get(&link).map(|l| l.peer.clone());
         for preimage in preimages {
@@ -264,8 +275,12 @@ impl Engine {
     /// Whatever they send shows that they have read our handshake.
     fn answered(&mut self, chat: ChatId, session: Option<SessionId>, turn: &mut Turn) -> Result<(), StoreError> {
         let Some(lane) = self.outbox.lane(&chat) else { return self.became_active(chat, turn) };
-        let first: Vec<u64> =
-            lane.flights.iter().filter(|(_, f)| f.first_contact && Some(f.session) == session).map(|(seq, _)| *seq).collect();
+        let first: Vec<u64> = lane
+            .flights
+            .iter()
+            .filter(|(_, f)| f.first_contact && Some(f.session) == session)
+            .map(|(seq, _)| *seq)
+            .collect();
         for seq in first {
             self.drop_flight(&chat, seq, turn);
         }
@@ -372,7 +387,13 @@ impl Engine {
         Ok(())
     }
 
-    fn profile_arrived(&mut self, chat: ChatId, profile: Option<&proto::Profile>, presence: Option<&proto::Presence>, turn: &mut Turn) {
+    fn profile_arrived(
+        &mut self,
+        chat: ChatId,
+        profile: Option<&proto::Profile>,
+        presence: Option<&proto::Presence>,
+        turn: &mut Turn,
+    ) {
         let Some(contact) = self.contacts.get_mut(&chat) else { return };
         let changed = profile.is_some_and(|p| contact.set_profile(p));
         if let Some(presence) = presence.filter(|p| p.blind_vk.len() == 32 && p.k_pres.len() == 32) {
@@ -386,7 +407,9 @@ impl Engine {
 
     fn bundle_arrived(&mut self, chat: ChatId, bundle: &proto::PrekeyBundle, turn: &mut Turn) {
         let Some(contact) = self.contacts.get_mut(&chat) else { return };
-        let (Some(aid), Ok(dik)) = (contact.aid(), crate::crypto::ed25519::VerifyingKey::read(&contact.rec.dik)) else { return };
+        let (Some(aid), Ok(dik)) = (contact.aid(), crate::crypto::ed25519::VerifyingKey::read(&contact.rec.dik)) else {
+            return;
+        };
         let today = turn.now.unix.day_2024();
         if crate::session::PeerPrekeys::read(aid, &contact.rec.device_cert, &dik, bundle, today).is_ok() {
             contact.rec.bundle = bundle.encode_to_vec();
@@ -426,10 +449,16 @@ impl Engine {
             contact.set_grants(grants);
         }
         let peers: Vec<_> = peers.iter().filter_map(read_hint).collect();
+        let known = contact.peers.clone();
         if !peers.is_empty() {
             contact.set_peers(peers);
         }
+        let moved = contact.peers != known;
         self.save_contact(&chat, turn);
+        if moved && self.best_link(&chat).is_none() {
+            // The next attempt was planned for addresses that lead nowhere.
+            self.timers.set_earlier(Timer::FindContact(chat), turn.now.moment);
+        }
         for grant in self.contacts.get(&chat).map(|c| c.grants.clone()).unwrap_or_default() {
             if let Some(relay) = grant.relay.as_ref().and_then(read_hint) {
                 self.meet_relay(relay, turn);

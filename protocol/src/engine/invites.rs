@@ -4,9 +4,9 @@ use super::account::hint;
 use super::records::state::InviteRecord;
 use super::turn::Turn;
 use super::{Answer, Engine, TagOwner, Waiting};
-use crate::ids::{InviteId, LinkId, PeerKey, Tag};
 use crate::crypto::ed25519::SigningKey;
 use crate::identity::card::{self, CardParts};
+use crate::ids::{InviteId, LinkId, PeerKey, Tag};
 use crate::input::{InviteKind, RequestId};
 use crate::limits::{INVITES_MAX, PREKEY_KEEP_MS};
 use crate::session::{OwnPrekeys, first_contact};
@@ -110,7 +110,8 @@ impl Engine {
         let id = invite_id(&secret);
         let Some(invite) = Invite::read(rec) else { return Ok(Some(super::not_found("invitation"))) };
         self.invites.insert(id, invite);
-        let relays: Vec<PeerKey> = self.relays.iter().filter(|(_, r)| r.rec.own).map(|(p, _)| p.clone()).take(3).collect();
+        let relays: Vec<PeerKey> =
+            self.relays.iter().filter(|(_, r)| r.rec.own).map(|(p, _)| p.clone()).take(3).collect();
         for relay in &relays {
             self.add_queue(relay, None, Some(id), turn);
         }
@@ -121,7 +122,8 @@ impl Engine {
             self.settle_relay(relay, turn)?;
             self.put_card(&id, relay, turn);
         }
-        let left: std::collections::BTreeSet<PeerKey> = relays.into_iter().filter(|r| self.relay_worth_waiting(r)).collect();
+        let left: std::collections::BTreeSet<PeerKey> =
+            relays.into_iter().filter(|r| self.relay_worth_waiting(r)).collect();
         if left.is_empty() {
             return Ok(self.invites.get(&id).map(|invite| Ok(Reply::Invite(invite.view()))));
         }
@@ -263,7 +265,12 @@ impl Engine {
             let delete = crate::mailbox::auth::blob_del(&binding, &blob_id, &owner);
             self.ask(&relay, super::relays::Asked::Other, proto::mbox_req::Op::Bdel(delete), turn);
         }
-        let unused: Vec<_> = self.queues.iter().filter(|(_, q)| q.invite == id.as_bytes() && q.chat.is_empty()).map(|(r, _)| *r).collect();
+        let unused: Vec<_> = self
+            .queues
+            .iter()
+            .filter(|(_, q)| q.invite == id.as_bytes() && q.chat.is_empty())
+            .map(|(r, _)| *r)
+            .collect();
         if revoked {
             for rid in unused {
                 self.doom_queue(&rid, turn);
@@ -292,7 +299,10 @@ impl Engine {
         let found = self
             .invites
             .values()
-            .find(|i| i.keys.blob_id.as_bytes() == req.blob_id && crate::crypto::mac::mac_matches(i.keys.request.expose(), &[&req.blob_id], &req.mac))
+            .find(|i| {
+                i.keys.blob_id.as_bytes() == req.blob_id
+                    && crate::crypto::mac::mac_matches(i.keys.request.expose(), &[&req.blob_id], &req.mac)
+            })
             .map(|i| i.id);
         let Some(id) = found else { return };
         let open = self.invites.get(&id).is_some_and(|i| i.open(turn.now.unix));
@@ -303,7 +313,11 @@ impl Engine {
 
 fn invite_tags(invite: &Invite) -> Vec<(Tag, u32)> {
     match invite.kind() {
-        InviteKind::OneTime => (0..ONE_TIME_TAGS).map(|n| (first_contact::one_time_tag(&invite.keys.first_contact, n).0, n)).collect(),
-        InviteKind::Reusable => (0..REUSABLE_TAGS).map(|n| (first_contact::reusable_tag(&invite.keys.first_contact, n), n)).collect(),
+        InviteKind::OneTime => {
+            (0..ONE_TIME_TAGS).map(|n| (first_contact::one_time_tag(&invite.keys.first_contact, n).0, n)).collect()
+        }
+        InviteKind::Reusable => {
+            (0..REUSABLE_TAGS).map(|n| (first_contact::reusable_tag(&invite.keys.first_contact, n), n)).collect()
+        }
     }
 }

@@ -293,7 +293,11 @@ impl Engine {
     }
 
     /// Drops pings that waited for a link that is gone.
-    pub(super) fn ping_of(&self, chat: &ChatId, nonce: &[u8]) -> Option<(crate::input::RequestId, crate::time::Moment)> {
+    pub(super) fn ping_of(
+        &self,
+        chat: &ChatId,
+        nonce: &[u8],
+    ) -> Option<(crate::input::RequestId, crate::time::Moment)> {
         self.waiting.iter().find_map(|(id, waiting)| match waiting {
             Waiting::Ping { chat: of, nonce: wanted, sent } if of == chat && wanted == nonce => Some((*id, *sent)),
             _ => None,

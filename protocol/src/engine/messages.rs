@@ -11,7 +11,8 @@ use crate::conversation::{Changed, ItemView, Slot, SlotAuthor, SlotOp, SlotOpKin
 use crate::ids::{ChatId, MessageId, PeerKey};
 use crate::input::RequestId;
 use crate::limits::{
-    CHAT_RETENTION_S_RANGE, CLIENT_ID_BYTES_MAX, CONTROL_TTL_MS, EXPIRE_S_RANGE, REACTION_BYTES_MAX, TEXT_BYTES_MAX, TEXT_TTL_MS,
+    CHAT_RETENTION_S_RANGE, CLIENT_ID_BYTES_MAX, CONTROL_TTL_MS, EXPIRE_S_RANGE, REACTION_BYTES_MAX, TEXT_BYTES_MAX,
+    TEXT_TTL_MS,
 };
 use crate::step::{ContactState, DeliveryState, EventKind, FailReason, Hop, Path, Reply, RequestError, TraceView};
 use crate::store::{ItemRow, StoreError, Table};
@@ -66,7 +67,10 @@ impl Engine {
             }
         }
         self.apply_op_with(chat, id, &op, Some(state), None, turn)?;
-        if !note && !sealed && let Some(contact) = self.contacts.get_mut(&chat) {
+        if !note
+            && !sealed
+            && let Some(contact) = self.contacts.get_mut(&chat)
+        {
             contact.rec.unsealed.push(id.0.to_vec());
             self.save_contact(&chat, turn);
         }
@@ -87,7 +91,9 @@ impl Engine {
         let contact = self.contacts.get(chat).ok_or(RequestError::NotFound("contact"))?;
         match contact.state() {
             ContactState::Blocked => Err(RequestError::Blocked),
-            ContactState::Refused => Err(RequestError::BadInvite("it was used, revoked or has expired: ask for another".to_owned())),
+            ContactState::Refused => {
+                Err(RequestError::BadInvite("it was used, revoked or has expired: ask for another".to_owned()))
+            }
             ContactState::Incoming => Err(RequestError::NotFound("contact (a request waits for your decision)")),
             _ if contact.key_blocked() => Err(RequestError::KeyChanged),
             _ if contact.rec.unsealed.len() >= 1_000 => Err(RequestError::Limit("messages before the first contact")),
@@ -105,7 +111,8 @@ impl Engine {
         self.save_contact(&chat, turn);
         for id in waiting.iter().filter_map(|bytes| message_id(bytes)) {
             let Some(item) = self.item_view(&chat, &id, turn)?.filter(|item| item.visible) else { continue };
-            let text = proto::Text { body: item.body, reply_to: item.reply_to.map(|r| r.0.to_vec()).unwrap_or_default() };
+            let text =
+                proto::Text { body: item.body, reply_to: item.reply_to.map(|r| r.0.to_vec()).unwrap_or_default() };
             let plain = proto::Plain {
                 ts_ms: item.sent_at.0,
                 msg_id: id.0.to_vec(),
@@ -155,7 +162,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn apply_op(&mut self, chat: ChatId, id: MessageId, op: &SlotOp, path: Option<Path>, turn: &mut Turn) -> Result<Changed, StoreError> {
+    pub(super) fn apply_op(
+        &mut self,
+        chat: ChatId,
+        id: MessageId,
+        op: &SlotOp,
+        path: Option<Path>,
+        turn: &mut Turn,
+    ) -> Result<Changed, StoreError> {
         self.apply_op_with(chat, id, op, None, path, turn)
     }
 
@@ -198,7 +212,14 @@ impl Engine {
     }
 
     /// Raises the delivery state of an own message, if the evidence is new.
-    pub(super) fn raise(&mut self, chat: ChatId, id: MessageId, state: DeliveryState, path: Option<Path>, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn raise(
+        &mut self,
+        chat: ChatId,
+        id: MessageId,
+        state: DeliveryState,
+        path: Option<Path>,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let Some(row) = turn.item(&chat, &id)? else { return Ok(()) };
         let (mut slot, stored_at) = (slot_of(&row)?, row.stored_at);
         if slot.raise(state, path) {
@@ -219,7 +240,11 @@ impl Engine {
         if row.body == body {
             return self.message_reply(id, turn);
         }
-        let edit = proto::Edit { of: id.0.to_vec(), text: Some(proto::Text { body: body.clone(), reply_to: Vec::new() }), rev: 0 };
+        let edit = proto::Edit {
+            of: id.0.to_vec(),
+            text: Some(proto::Text { body: body.clone(), reply_to: Vec::new() }),
+            rev: 0,
+        };
         let op = self.own_op(chat, SlotOpKind::Edit { body: body.clone() }, turn);
         self.apply_op(chat, id, &op, None, turn)?;
         self.tell_operation(chat, &op, Kind::Edit(edit), turn)?;
@@ -227,7 +252,13 @@ impl Engine {
         self.message_reply(id, turn)
     }
 
-    pub(super) fn react(&mut self, id: MessageId, emoji: String, remove: bool, turn: &mut Turn) -> Result<Answer, StoreError> {
+    pub(super) fn react(
+        &mut self,
+        id: MessageId,
+        emoji: String,
+        remove: bool,
+        turn: &mut Turn,
+    ) -> Result<Answer, StoreError> {
         if let Err(error) = check_text("emoji", &emoji, 1, REACTION_BYTES_MAX) {
             return Ok(Err(error));
         }
@@ -301,15 +332,26 @@ impl Engine {
         };
         let expires_at = turn.now.unix.after_ms(CONTROL_TTL_MS);
         if self.seal_and_queue(chat, &plain.encode_to_vec(), None, expires_at, turn)?.is_err() {
-            turn.event(Some(chat), None, EventKind::Warning { text: "a change could not be told to the contact".to_owned() });
+            turn.event(
+                Some(chat),
+                None,
+                EventKind::Warning { text: "a change could not be told to the contact".to_owned() },
+            );
         }
         Ok(())
     }
 
     /// An edit, reaction or deletion by the other side.
-    pub(super) fn operation_arrived(&mut self, chat: ChatId, plain: &proto::Plain, kind: Kind, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn operation_arrived(
+        &mut self,
+        chat: ChatId,
+        plain: &proto::Plain,
+        kind: Kind,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let Some(op_id) = message_id(&plain.msg_id) else { return Ok(()) };
-        let op = |kind| SlotOp { author: SlotAuthor::Peer, lamport: plain.lamport, ts: UnixTime(plain.ts_ms), op_id, kind };
+        let op =
+            |kind| SlotOp { author: SlotAuthor::Peer, lamport: plain.lamport, ts: UnixTime(plain.ts_ms), op_id, kind };
         match kind {
             Kind::Edit(edit) => {
                 let (Some(id), Some(text)) = (message_id(&edit.of), edit.text) else { return Ok(()) };
@@ -324,12 +366,14 @@ impl Engine {
             }
             Kind::React(reaction) => {
                 let Some(id) = message_id(&reaction.to) else { return Ok(()) };
-                if self.gone(&chat, &id, turn)? || check_text("emoji", &reaction.emoji, 1, REACTION_BYTES_MAX).is_err() {
+                if self.gone(&chat, &id, turn)? || check_text("emoji", &reaction.emoji, 1, REACTION_BYTES_MAX).is_err()
+                {
                     return Ok(());
                 }
                 let op = op(SlotOpKind::React { emoji: reaction.emoji.clone(), remove: reaction.remove });
                 if self.apply_op(chat, id, &op, None, turn)? == Changed::Reacted {
-                    let kind = EventKind::MessageReaction { outgoing: false, emoji: reaction.emoji, removed: reaction.remove };
+                    let kind =
+                        EventKind::MessageReaction { outgoing: false, emoji: reaction.emoji, removed: reaction.remove };
                     turn.event(Some(chat), Some(id), kind);
                 }
             }
@@ -345,7 +389,12 @@ impl Engine {
 
     // ---- reading
 
-    pub(super) fn mark_read(&mut self, chat: ChatId, upto: Option<MessageId>, turn: &mut Turn) -> Result<Answer, StoreError> {
+    pub(super) fn mark_read(
+        &mut self,
+        chat: ChatId,
+        upto: Option<MessageId>,
+        turn: &mut Turn,
+    ) -> Result<Answer, StoreError> {
         let Some(record) = self.chats.get(&chat) else { return Ok(super::not_found("conversation")) };
         let after = message_id(&record.read_upto);
         let mut ids = turn.store().chat_items(&chat, after.as_ref(), READ_BATCH)?;
@@ -372,7 +421,12 @@ impl Engine {
         Ok(Ok(Reply::Count(count)))
     }
 
-    pub(super) fn read_by_them(&mut self, chat: ChatId, receipt: &proto::Receipt, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn read_by_them(
+        &mut self,
+        chat: ChatId,
+        receipt: &proto::Receipt,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         if receipt.what != 2 {
             return Ok(());
         }
@@ -395,7 +449,13 @@ impl Engine {
         Ok(Ok(Reply::Done))
     }
 
-    pub(super) fn ping(&mut self, id: RequestId, chat: ChatId, timeout_ms: u64, turn: &mut Turn) -> Result<Option<Answer>, StoreError> {
+    pub(super) fn ping(
+        &mut self,
+        id: RequestId,
+        chat: ChatId,
+        timeout_ms: u64,
+        turn: &mut Turn,
+    ) -> Result<Option<Answer>, StoreError> {
         if !self.contacts.contains_key(&chat) {
             return Ok(Some(super::not_found("contact")));
         }
@@ -445,7 +505,12 @@ impl Engine {
         Ok(Ok(Reply::Done))
     }
 
-    pub(super) fn retention_arrived(&mut self, chat: ChatId, proposal: &proto::RetentionProposal, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn retention_arrived(
+        &mut self,
+        chat: ChatId,
+        proposal: &proto::RetentionProposal,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let valid = proposal.seconds == 0 || CHAT_RETENTION_S_RANGE.contains(&proposal.seconds);
         let Some(known) = self.chats.get(&chat) else { return Ok(()) };
         // Both changed it at once: the shorter one, on both sides.
@@ -455,7 +520,14 @@ impl Engine {
         if valid && newer { self.adopt_retention(chat, proposal.seconds, proposal.rev, false, turn) } else { Ok(()) }
     }
 
-    fn adopt_retention(&mut self, chat: ChatId, seconds: u32, rev: u64, outgoing: bool, turn: &mut Turn) -> Result<(), StoreError> {
+    fn adopt_retention(
+        &mut self,
+        chat: ChatId,
+        seconds: u32,
+        rev: u64,
+        outgoing: bool,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let record = self.chats.entry(chat).or_default();
         record.retention_s = seconds;
         record.retention_rev = rev;

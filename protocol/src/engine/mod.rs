@@ -197,6 +197,7 @@ impl Engine {
                 Timer::Retry(chat) => self.drive_all(chat, turn)?,
                 Timer::FindContact(chat) => self.find_contact(chat, turn),
                 Timer::DialRelay(peer) => self.dial_relay(&peer, turn),
+                Timer::RelayAnswer(peer) => self.relay_silent(&peer, turn),
                 Timer::Collect(peer) => self.collect(&peer, turn)?,
                 Timer::Unproven(link) => self.close_unproven(link, turn),
                 Timer::Request(id) => self.request_timed_out(id, turn),

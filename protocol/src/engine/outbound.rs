@@ -6,28 +6,29 @@
 
 use prost::Message;
 
+use super::Engine;
 use super::records::state::{Deposited, HopRecord};
 use super::timers::Timer;
 use super::turn::Turn;
-use super::Engine;
 use crate::conversation::path_code;
 use crate::crypto::hash::cid;
 use crate::delivery::outbox::{Deposit, Flight, deposit_pause_ms, entry_key, retry_pause_ms};
 use crate::ids::{ChatId, Cid, LinkId, MessageId, PeerKey, Preimage, QueueSid};
-use crate::limits::{DIRECT_PATIENCE_MS, ENVELOPES_IN_FLIGHT_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_BYTES_UNPROVEN_MAX, MAILBOX_REPLICAS, OUTBOX_MAX};
+use crate::limits::{
+    DIRECT_PATIENCE_MS, ENVELOPES_IN_FLIGHT_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_BYTES_UNPROVEN_MAX, MAILBOX_REPLICAS,
+    OUTBOX_MAX,
+};
 use crate::session::SealError;
 use crate::step::{ContactState, DeliveryState, EventKind, FailReason, Path, RequestError};
 use crate::store::{StoreError, Table};
 use crate::time::{HOUR_MS, Moment, UnixTime};
-use crate::wire::envelope::{Class, ENVELOPE_FIXED_BYTES, EnvelopeHead};
+use crate::wire::envelope::{Class, EnvelopeHead};
 use crate::wire::frame::Frame;
 use crate::wire::padding::{PadClass, pad};
 use crate::wire::proto::{self, plain::Kind};
 
 /// Bytes of envelopes put into one frame.
 const FRAME_BATCH_BYTES: usize = 128 * 1024;
-/// Header with a ratchet key, at most, and the AEAD tag: what sealing adds to a padded plaintext.
-const SEAL_OVERHEAD: usize = ENVELOPE_FIXED_BYTES + 64 + 16;
 
 /// Why something was not sealed.
 #[derive(Debug)]
@@ -51,7 +52,13 @@ impl Engine {
     /// A plaintext with the next Lamport number of its conversation.
     pub(super) fn plain(&mut self, chat: &ChatId, id: MessageId, kind: Kind, turn: &mut Turn) -> proto::Plain {
         let lamport = self.next_lamport(chat, turn);
-        proto::Plain { ts_ms: turn.now.unix.0, msg_id: id.0.to_vec(), lamport, kind: Some(kind), ..proto::Plain::default() }
+        proto::Plain {
+            ts_ms: turn.now.unix.0,
+            msg_id: id.0.to_vec(),
+            lamport,
+            kind: Some(kind),
+            ..proto::Plain::default()
+        }
     }
 
     /// A fresh message id: time first, so that ids sort.
@@ -82,11 +89,19 @@ impl Engine {
     }
 
     /// Seals and queues something that is not a message of its own.
-    pub(super) fn queue_control(&mut self, chat: ChatId, kind: Kind, ttl_ms: u64, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn queue_control(
+        &mut self,
+        chat: ChatId,
+        kind: Kind,
+        ttl_ms: u64,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let id = self.new_message_id(turn.now.unix);
         let plain = self.plain(&chat, id, kind, turn);
         let expires_at = turn.now.unix.after_ms(ttl_ms);
-        if let Err(SealRefusal::Full(what)) = self.seal_and_queue(chat, &plain.encode_to_vec(), None, expires_at, turn)? {
+        if let Err(SealRefusal::Full(what)) =
+            self.seal_and_queue(chat, &plain.encode_to_vec(), None, expires_at, turn)?
+        {
             turn.event(Some(chat), None, EventKind::Warning { text: format!("not told to the contact: {what}") });
         }
         Ok(())
@@ -136,17 +151,27 @@ impl Engine {
         Ok(Ok(()))
     }
 
-    fn seal(&mut self, chat: &ChatId, plain: &[u8], class: Class, lifetime_ms: u64, turn: &Turn) -> Result<SealedBy, SealRefusal> {
-        let session = self.contacts.get(chat).and_then(super::contacts::Contact::session).ok_or(SealRefusal::NoSession)?;
+    fn seal(
+        &mut self,
+        chat: &ChatId,
+        plain: &[u8],
+        class: Class,
+        lifetime_ms: u64,
+        turn: &Turn,
+    ) -> Result<SealedBy, SealRefusal> {
+        let session =
+            self.contacts.get(chat).and_then(super::contacts::Contact::session).ok_or(SealRefusal::NoSession)?;
         let live = self.sessions.get_mut(&session).ok_or(SealRefusal::NoSession)?;
         let head3 = self.own.as_ref().map(|own| own.account.log().head3()).unwrap_or_default();
-        let padded = pad(PadClass::Rich, plain, SEAL_OVERHEAD).map_err(|_| SealRefusal::Full("too long for one envelope"))?;
+        let padded = pad(PadClass::Rich, plain, live.session.seal_overhead())
+            .map_err(|_| SealRefusal::Full("too long for one envelope"))?;
         let head = EnvelopeHead::new(class, lifetime_ms, turn.now.unix, &mut self.chance).encode();
-        let sealed = live.session.seal(head, &padded, head3, turn.now.unix, &mut self.chance).map_err(|error| match error {
-            SealError::NoSendingChain => SealRefusal::NoSession,
-            SealError::TooFarAhead => SealRefusal::Full("too many messages to this contact are undelivered"),
-            SealError::TooLong => SealRefusal::Full("too long for one envelope"),
-        })?;
+        let sealed =
+            live.session.seal(head, &padded, head3, turn.now.unix, &mut self.chance).map_err(|error| match error {
+                SealError::NoSendingChain => SealRefusal::NoSession,
+                SealError::TooFarAhead => SealRefusal::Full("too many messages to this contact are undelivered"),
+                SealError::TooLong => SealRefusal::Full("too long for one envelope"),
+            })?;
         Ok(SealedBy { session, sealed })
     }
 
@@ -172,9 +197,9 @@ impl Engine {
 
     /// True when mail for this conversation may leave.
     fn may_send(&self, chat: &ChatId) -> bool {
-        self.contacts.get(chat).is_some_and(|c| {
-            matches!(c.state(), ContactState::Active | ContactState::Requested) && !c.key_blocked()
-        })
+        self.contacts
+            .get(chat)
+            .is_some_and(|c| matches!(c.state(), ContactState::Active | ContactState::Requested) && !c.key_blocked())
     }
 
     /// Hands what has not been handed out yet to the direct link, or to mailboxes where there is none.
@@ -213,7 +238,9 @@ impl Engine {
                 self.outbox.remove(&chat, seq);
                 continue;
             };
-            if !batch.is_empty() && (bytes + record.envelope.len() > frame_bytes || batch.len() == ENVELOPES_PER_FRAME_MAX) {
+            if !batch.is_empty()
+                && (bytes + record.envelope.len() > frame_bytes || batch.len() == ENVELOPES_PER_FRAME_MAX)
+            {
                 turn.frame(link, &Frame::Envelopes(std::mem::take(&mut batch)));
                 bytes = 0;
             }
@@ -252,11 +279,16 @@ impl Engine {
             if elsewhere || (flight.on_link.is_some() && flight.next_at <= now) {
                 lane.unsent.insert(*seq);
             }
-            let patient = link.is_some() && flight.direct_since.is_none_or(|since| since.after_ms(DIRECT_PATIENCE_MS) > now);
+            let patient =
+                link.is_some() && flight.direct_since.is_none_or(|since| since.after_ms(DIRECT_PATIENCE_MS) > now);
             if !patient && (flight.deposited.len() < MAILBOX_REPLICAS || flight.deposit_again_at <= now) {
                 impatient.push(*seq);
             }
-            let due = if patient { now.after_ms(DIRECT_PATIENCE_MS) } else { flight.next_at.max(now.after_ms(retry_pause_ms(1))) };
+            let due = if patient {
+                now.after_ms(DIRECT_PATIENCE_MS)
+            } else {
+                flight.next_at.max(now.after_ms(retry_pause_ms(1)))
+            };
             next = Some(next.map_or(due, |n| n.min(due)));
         }
         if let Some(at) = next {
@@ -320,8 +352,17 @@ impl Engine {
                 if flight.depositing.contains(&peer) || !due {
                     continue;
                 }
-                if envelopes.len() == ENVELOPES_PER_FRAME_MAX || (bytes > 0 && bytes + flight.size > FRAME_BATCH_BYTES) {
-                    self.send_deposit(&peer, chat, &grant, sid, std::mem::take(&mut batch), std::mem::take(&mut envelopes), turn);
+                if envelopes.len() == ENVELOPES_PER_FRAME_MAX || (bytes > 0 && bytes + flight.size > FRAME_BATCH_BYTES)
+                {
+                    self.send_deposit(
+                        &peer,
+                        chat,
+                        &grant,
+                        sid,
+                        std::mem::take(&mut batch),
+                        std::mem::take(&mut envelopes),
+                        turn,
+                    );
                     bytes = 0;
                 }
                 let Some(record) = self.outbox_record(&chat, *seq, turn)? else { continue };
@@ -367,7 +408,12 @@ impl Engine {
             let relays = u8::try_from(flight.deposited.len()).unwrap_or(u8::MAX);
             let latest = flight.deposited.iter().map(|d| d.until).max().unwrap_or(until);
             let message = flight.message;
-            record.deposited.push(Deposited { relay: relay.0.clone(), sid: sid.0.to_vec(), until: until.0, collected: false });
+            record.deposited.push(Deposited {
+                relay: relay.0.clone(),
+                sid: sid.0.to_vec(),
+                until: until.0,
+                collected: false,
+            });
             turn.put_record(Table::Outbox, &entry_key(&chat, *seq), &record);
             if let Some(id) = message {
                 self.raise(chat, id, DeliveryState::Held { relays, until: latest }, Some(Path::Relay), turn)?;
@@ -407,7 +453,12 @@ impl Engine {
     /// Copies that relays still hold are not needed any more: the preimage says so to them, too.
     pub(super) fn purge_copies(&mut self, flight: &Flight, preimage: &Preimage, turn: &mut Turn) {
         for deposit in &flight.deposited {
-            let ack = proto::Ack { p: vec![preimage.0.to_vec()], rid: deposit.sid.0.to_vec(), seqs: Vec::new(), sig: Vec::new() };
+            let ack = proto::Ack {
+                p: vec![preimage.0.to_vec()],
+                rid: deposit.sid.0.to_vec(),
+                seqs: Vec::new(),
+                sig: Vec::new(),
+            };
             if self.relay_ready(&deposit.relay) {
                 self.ask(&deposit.relay, super::relays::Asked::Other, proto::mbox_req::Op::Ack(ack), turn);
             }
@@ -417,7 +468,8 @@ impl Engine {
     /// Takes back a message that has not arrived: its copies at relays go as well. True if it was still waiting.
     pub(super) fn recall(&mut self, chat: ChatId, id: MessageId, turn: &mut Turn) -> bool {
         let Some(lane) = self.outbox.lane(&chat) else { return false };
-        let waiting: Vec<u64> = lane.flights.iter().filter(|(_, f)| f.message == Some(id)).map(|(seq, _)| *seq).collect();
+        let waiting: Vec<u64> =
+            lane.flights.iter().filter(|(_, f)| f.message == Some(id)).map(|(seq, _)| *seq).collect();
         for seq in &waiting {
             let Some(flight) = self.drop_flight(&chat, *seq, turn) else { continue };
             if let Some(preimage) = flight.preimage {

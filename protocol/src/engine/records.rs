@@ -20,7 +20,9 @@ pub(super) mod state {
     include!(concat!(env!("OUT_DIR"), "/silbo.state.engine.rs"));
 }
 
-use state::{ChatRecord, ContactRecord, HopRecord, InviteRecord, OutboxRecord, OwnRecord, QueueRecord, RelayRecord, TraceRecord};
+use state::{
+    ChatRecord, ContactRecord, HopRecord, InviteRecord, OutboxRecord, OwnRecord, QueueRecord, RelayRecord, TraceRecord,
+};
 
 /// Key of the one own record.
 const OWN: &[u8] = b"own";
@@ -136,12 +138,23 @@ impl Engine {
     }
 
     /// The stored envelope and plaintext of an outbox entry.
-    pub(super) fn outbox_record(&self, chat: &ChatId, seq: u64, turn: &Turn) -> Result<Option<OutboxRecord>, StoreError> {
+    pub(super) fn outbox_record(
+        &self,
+        chat: &ChatId,
+        seq: u64,
+        turn: &Turn,
+    ) -> Result<Option<OutboxRecord>, StoreError> {
         turn.record(Table::Outbox, &entry_key(chat, seq))
     }
 
     /// Adds a hop to the trace of a message.
-    pub(super) fn add_hop(&self, chat: &ChatId, id: &MessageId, hop: HopRecord, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn add_hop(
+        &self,
+        chat: &ChatId,
+        id: &MessageId,
+        hop: HopRecord,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let mut trace: TraceRecord = turn.record(Table::Trace, id.as_bytes())?.unwrap_or_default();
         trace.chat = chat.0.to_vec();
         if trace.hops.len() < crate::limits::TRACE_HOPS_MAX {
@@ -187,7 +200,7 @@ fn read_flight(record: &OutboxRecord) -> Option<Flight> {
         direct_since: None,
         attempts: 0,
         next_at: Moment(0),
-            deposits: 0,
-            deposit_again_at: Moment(0),
+        deposits: 0,
+        deposit_again_at: Moment(0),
     })
 }

@@ -16,8 +16,9 @@ use crate::crypto::hash::{hash, trunc};
 use crate::ids::{ChatId, Cid, InviteId, LinkId, PeerAddress, PeerKey, Preimage, QueueRid, QueueSid, Tag};
 use crate::input::RequestId;
 use crate::limits::{
-    CONTROL_TTL_MS, ENVELOPES_PER_FRAME_MAX, FETCH_ANSWER_BYTES_MAX, FETCH_QUEUES_MAX, GRANTS_PER_CONTACT_MAX, MAILBOX_REPLICAS, QUEUE_ENVELOPES_MAX,
-    QUEUE_KIB_MAX, RECEIPTS_PER_FRAME_MAX, RELAY_DIAL_MAX_MS, RELAY_REQUESTS_IN_FLIGHT_MAX, RELAYS_MAX, RETENTION_DAYS_DEFAULT,
+    CONTROL_TTL_MS, ENVELOPES_PER_FRAME_MAX, FETCH_ANSWER_BYTES_MAX, FETCH_QUEUES_MAX, GRANTS_PER_CONTACT_MAX,
+    MAILBOX_REPLICAS, QUEUE_ENVELOPES_MAX, QUEUE_KIB_MAX, RECEIPTS_PER_FRAME_MAX, RELAY_DIAL_MAX_MS,
+    RELAY_REQUESTS_IN_FLIGHT_MAX, RELAYS_MAX, RETENTION_DAYS_DEFAULT,
 };
 use crate::mailbox::auth::{self, LinkBinding};
 use crate::step::{EventKind, Path, RelayView, Reply, RequestError, Send};
@@ -28,6 +29,9 @@ use crate::wire::proto::{self, mbox_req::Op, plain::Kind};
 
 /// First pause before dialling a relay again; doubles up to `RELAY_DIAL_MAX_MS`.
 const DIAL_FIRST_MS: u64 = 2 * SECOND_MS;
+/// A relay that leaves every request unanswered for so long is dialled anew: longer than a slow link needs for the
+/// largest frame (192 KiB at 128 kbit/s).
+const ANSWER_MS: u64 = 15 * SECOND_MS;
 /// How long the reply to `relay add` waits for the relay.
 const ADD_WAIT_MS: u64 = 10 * SECOND_MS;
 /// What became of deposits is asked this often while some are held; news is pushed as well.
@@ -112,7 +116,12 @@ impl Engine {
     // ---- which relays
 
     /// Uses a relay from now on. The reply waits a few seconds for its first answer.
-    pub(super) fn relay_add(&mut self, id: RequestId, address: PeerAddress, turn: &mut Turn) -> Result<Option<Answer>, StoreError> {
+    pub(super) fn relay_add(
+        &mut self,
+        id: RequestId,
+        address: PeerAddress,
+        turn: &mut Turn,
+    ) -> Result<Option<Answer>, StoreError> {
         let own = self.relays.values().filter(|r| r.rec.own).count();
         let known = self.relays.get(&address.peer).is_some_and(|r| r.rec.own);
         if own >= RELAYS_MAX && !known {
@@ -158,9 +167,11 @@ impl Engine {
     }
 
     pub(super) fn relay_view_list(&self) -> Vec<RelayView> {
-        let confirmed = |peer: &PeerKey| self.queues.values().filter(|q| q.relay == peer.0 && q.confirmed && !q.doomed).count();
+        let confirmed =
+            |peer: &PeerKey| self.queues.values().filter(|q| q.relay == peer.0 && q.confirmed && !q.doomed).count();
         self.relays
             .iter()
+            .filter(|(peer, _)| self.relay_in_use(peer))
             .map(|(peer, relay)| RelayView {
                 address: relay.address(peer),
                 connected: relay.binding.is_some(),
@@ -174,14 +185,15 @@ impl Engine {
 
     /// Stops using a relay: its queues go, contacts are told where to write instead.
     pub(super) fn relay_remove(&mut self, peer: &PeerKey, turn: &mut Turn) -> Result<Answer, StoreError> {
-        if !self.relays.contains_key(peer) {
+        if !self.relay_in_use(peer) {
             return Ok(super::not_found("relay"));
         }
         if let Some(relay) = self.relays.get_mut(peer) {
             relay.rec.own = false;
         }
         self.save_relay(peer, turn);
-        let queues: Vec<QueueRid> = self.queues.iter().filter(|(_, q)| q.relay == peer.0).map(|(rid, _)| *rid).collect();
+        let queues: Vec<QueueRid> =
+            self.queues.iter().filter(|(_, q)| q.relay == peer.0).map(|(rid, _)| *rid).collect();
         for rid in queues {
             self.doom_queue(&rid, turn);
         }
@@ -190,6 +202,11 @@ impl Engine {
             self.tell_grants(chat, turn)?;
         }
         Ok(Ok(Reply::Done))
+    }
+
+    /// True for relays of ours, and for those of contacts where we keep a queue.
+    fn relay_in_use(&self, peer: &PeerKey) -> bool {
+        self.relays.get(peer).is_some_and(|r| r.rec.own || self.queues.values().any(|q| q.relay == peer.0 && !q.doomed))
     }
 
     /// A relay somebody else named: known from now on, dialled if it is not connected.
@@ -211,7 +228,10 @@ impl Engine {
         self.relays.get(peer).is_some_and(|relay| {
             relay.rec.own
                 || self.queues.values().any(|q| q.relay == peer.0)
-                || self.contacts.values().any(|c| c.grants.iter().any(|g| g.relay.as_ref().is_some_and(|r| r.peer == peer.0)))
+                || self
+                    .contacts
+                    .values()
+                    .any(|c| c.grants.iter().any(|g| g.relay.as_ref().is_some_and(|r| r.peer == peer.0)))
                 || self.contacts.keys().any(|chat| self.wanted_card(chat).is_some())
         })
     }
@@ -260,6 +280,7 @@ impl Engine {
         relay.binding = None;
         relay.asked.clear();
         relay.attempts = 0;
+        self.timers.cancel(&Timer::RelayAnswer(peer.clone()));
         self.outbox.relay_down(peer);
         match other {
             Some(other) => self.relay_link_up(peer, other, turn),
@@ -298,8 +319,18 @@ impl Engine {
         }
         self.next_relay_request += 1;
         relay.asked.insert(id, asked);
+        self.timers.set_if_unarmed(Timer::RelayAnswer(peer.clone()), turn.now.moment.after_ms(ANSWER_MS));
         turn.frame(link, &Frame::MboxReq(proto::MboxReq { id, op: Some(op) }));
         true
+    }
+
+    /// A relay that leaves requests unanswered may be gone without a word (killed, or behind another address now):
+    /// the link is closed, and dialled again at once.
+    pub(super) fn relay_silent(&mut self, peer: &PeerKey, turn: &mut Turn) {
+        let Some(relay) = self.relays.get(peer) else { return };
+        if let Some(link) = relay.link.filter(|_| !relay.asked.is_empty()) {
+            turn.send(Send::Close { link });
+        }
     }
 
     /// Hands envelopes to a relay, authenticated for this link only.
@@ -361,7 +392,13 @@ impl Engine {
     // ---- queues of our own
 
     /// Makes a queue, here at once, at the relay as soon as it can be asked.
-    pub(super) fn add_queue(&mut self, relay: &PeerKey, chat: Option<ChatId>, invite: Option<InviteId>, turn: &mut Turn) {
+    pub(super) fn add_queue(
+        &mut self,
+        relay: &PeerKey,
+        chat: Option<ChatId>,
+        invite: Option<InviteId>,
+        turn: &mut Turn,
+    ) {
         let rid = QueueRid(self.chance.bytes());
         let record = QueueRecord {
             sid: self.chance.bytes::<16>().to_vec(),
@@ -398,10 +435,21 @@ impl Engine {
 
     /// Queues for a contact: at our own relays, or where we have none, at theirs.
     pub(super) fn ensure_queues(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
-        let own: Vec<PeerKey> = self.relays.iter().filter(|(_, r)| r.rec.own).map(|(p, _)| p.clone()).take(GRANTS_PER_CONTACT_MAX).collect();
+        let own: Vec<PeerKey> = self
+            .relays
+            .iter()
+            .filter(|(_, r)| r.rec.own)
+            .map(|(p, _)| p.clone())
+            .take(GRANTS_PER_CONTACT_MAX)
+            .collect();
         let theirs = || -> Vec<PeerKey> {
             let grants = self.contacts.get(&chat).map(|c| c.grants.as_slice()).unwrap_or_default();
-            grants.iter().filter_map(|g| g.relay.as_ref()).map(|r| PeerKey(r.peer.clone())).take(MAILBOX_REPLICAS).collect()
+            grants
+                .iter()
+                .filter_map(|g| g.relay.as_ref())
+                .map(|r| PeerKey(r.peer.clone()))
+                .take(MAILBOX_REPLICAS)
+                .collect()
         };
         let wanted = if own.is_empty() { theirs() } else { own };
         for relay in wanted {
@@ -415,7 +463,8 @@ impl Engine {
 
     /// The queue of a used one-time invite becomes its contact's.
     pub(super) fn hand_over_queues(&mut self, invite: InviteId, chat: ChatId, turn: &mut Turn) {
-        let rids: Vec<QueueRid> = self.queues.iter().filter(|(_, q)| q.invite == invite.as_bytes() && !q.doomed).map(|(r, _)| *r).collect();
+        let rids: Vec<QueueRid> =
+            self.queues.iter().filter(|(_, q)| q.invite == invite.as_bytes() && !q.doomed).map(|(r, _)| *r).collect();
         for rid in rids {
             if let Some(queue) = self.queues.get_mut(&rid) {
                 queue.chat = chat.0.to_vec();
@@ -496,11 +545,23 @@ impl Engine {
 
     // ---- answers
 
-    pub(super) fn relay_answered(&mut self, link: LinkId, res: proto::MboxRes, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn relay_answered(
+        &mut self,
+        link: LinkId,
+        res: proto::MboxRes,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let Some(peer) = self.links.get(&link).map(|l| l.peer.clone()) else { return Ok(()) };
-        let Some(asked) = self.relays.get_mut(&peer).filter(|r| r.link == Some(link)).and_then(|r| r.asked.remove(&res.id)) else {
+        let Some(asked) =
+            self.relays.get_mut(&peer).filter(|r| r.link == Some(link)).and_then(|r| r.asked.remove(&res.id))
+        else {
             return Ok(());
         };
+        let idle = self.relays.get(&peer).is_none_or(|r| r.asked.is_empty());
+        match idle {
+            true => self.timers.cancel(&Timer::RelayAnswer(peer.clone())),
+            false => self.timers.set(Timer::RelayAnswer(peer.clone()), turn.now.moment.after_ms(ANSWER_MS)),
+        }
         match asked {
             Asked::Status => self.relay_introduced(&peer, res, turn),
             Asked::Create(rid) => self.queue_created(&peer, rid, res.code, turn),
@@ -545,7 +606,8 @@ impl Engine {
         if std::mem::replace(&mut relay.recreated, true) {
             return;
         }
-        let queues: Vec<QueueRid> = self.queues.iter().filter(|(_, q)| q.relay == peer.0 && !q.doomed).map(|(r, _)| *r).collect();
+        let queues: Vec<QueueRid> =
+            self.queues.iter().filter(|(_, q)| q.relay == peer.0 && !q.doomed).map(|(r, _)| *r).collect();
         for rid in queues {
             self.create_queue(&rid, turn);
         }
@@ -569,7 +631,11 @@ impl Engine {
         let Some(limits) = res.limits else { return Ok(()) };
         let pinned = <[u8; 32]>::try_from(relay.rec.relay_vk.as_slice()).ok();
         let Some(binding) = auth::binding_of(&limits, pinned.as_ref()) else {
-            turn.event(None, None, EventKind::Warning { text: "a relay answered with another key than before".to_owned() });
+            turn.event(
+                None,
+                None,
+                EventKind::Warning { text: "a relay answered with another key than before".to_owned() },
+            );
             return Ok(());
         };
         relay.binding = Some(binding);
@@ -585,8 +651,12 @@ impl Engine {
             turn.send(Send::ReserveCircuit { address });
         }
         self.settle_relay(peer, turn)?;
-        let waiting: Vec<RequestId> =
-            self.waiting.iter().filter(|(_, w)| matches!(w, Waiting::Relay { peer: p } if p == peer)).map(|(id, _)| *id).collect();
+        let waiting: Vec<RequestId> = self
+            .waiting
+            .iter()
+            .filter(|(_, w)| matches!(w, Waiting::Relay { peer: p } if p == peer))
+            .map(|(id, _)| *id)
+            .collect();
         for id in waiting {
             let reply = self.relay_reply(peer);
             self.settle(id, Ok(reply), turn);
@@ -599,8 +669,12 @@ impl Engine {
         if !self.relay_ready(peer) {
             return Ok(());
         }
-        let queues: Vec<(QueueRid, bool, bool)> =
-            self.queues.iter().filter(|(_, q)| q.relay == peer.0).map(|(rid, q)| (*rid, q.confirmed, q.doomed)).collect();
+        let queues: Vec<(QueueRid, bool, bool)> = self
+            .queues
+            .iter()
+            .filter(|(_, q)| q.relay == peer.0)
+            .map(|(rid, q)| (*rid, q.confirmed, q.doomed))
+            .collect();
         for (rid, confirmed, doomed) in queues {
             match (confirmed, doomed) {
                 (_, true) => self.delete_queue(&rid, turn),
@@ -610,7 +684,8 @@ impl Engine {
         }
         self.fetch(peer, turn);
         if self.relays.get(peer).is_some_and(|r| r.rec.own) {
-            let invites: Vec<InviteId> = self.invites.values().filter(|i| i.open(turn.now.unix)).map(|i| i.id).collect();
+            let invites: Vec<InviteId> =
+                self.invites.values().filter(|i| i.open(turn.now.unix)).map(|i| i.id).collect();
             for id in invites {
                 self.put_card(&id, peer, turn);
             }
@@ -670,7 +745,8 @@ impl Engine {
         match (res.code, signed) {
             (CODE_DONE, Some(held)) => {
                 let named: BTreeSet<&[u8]> = held.cids.iter().map(Vec::as_slice).collect();
-                let kept: Vec<(u64, Cid)> = items.into_iter().filter(|(_, cid)| named.contains(cid.as_bytes())).collect();
+                let kept: Vec<(u64, Cid)> =
+                    items.into_iter().filter(|(_, cid)| named.contains(cid.as_bytes())).collect();
                 self.held(peer, chat, sid, &kept, auth::hour_start(held.until_hour), turn)?;
                 if let Some(relay) = self.relays.get_mut(peer)
                     && let Some(width) = relay.narrow.remove(&sid)
@@ -701,7 +777,9 @@ impl Engine {
             return;
         }
         let mut reads = Vec::new();
-        for (rid, queue) in self.queues.iter().filter(|(_, q)| q.relay == peer.0 && q.confirmed && !q.doomed).take(FETCH_QUEUES_MAX) {
+        for (rid, queue) in
+            self.queues.iter().filter(|(_, q)| q.relay == peer.0 && q.confirmed && !q.doomed).take(FETCH_QUEUES_MAX)
+        {
             let Some(owner) = SigningKey::read(&queue.owner_seed) else { continue };
             let after = relay.cursors.get(rid).copied().unwrap_or(0);
             let sig = auth::read_sig_input(&binding, rid, after).sign(&owner);
@@ -725,7 +803,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn relay_pushed(&mut self, link: LinkId, push: proto::MboxPush, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn relay_pushed(
+        &mut self,
+        link: LinkId,
+        push: proto::MboxPush,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let Some(peer) = self.links.get(&link).map(|l| l.peer.clone()) else { return Ok(()) };
         if !self.relay_ready(&peer) {
             return Ok(());
@@ -746,7 +829,9 @@ impl Engine {
         let mut opened: BTreeMap<QueueRid, Vec<Vec<u8>>> = BTreeMap::new();
         let mut unnamed: BTreeMap<QueueRid, Vec<u64>> = BTreeMap::new();
         for mail in list {
-            let Some(rid) = QueueRid::read(&mail.rid).filter(|rid| self.queues.get(rid).is_some_and(|q| q.relay == peer.0)) else {
+            let Some(rid) =
+                QueueRid::read(&mail.rid).filter(|rid| self.queues.get(rid).is_some_and(|q| q.relay == peer.0))
+            else {
                 continue;
             };
             if let Some(relay) = self.relays.get_mut(peer) {

@@ -28,7 +28,12 @@ impl Engine {
         Ok(Reply::RelayStatus(self.mail.status()))
     }
 
-    pub(super) fn serve_request(&mut self, link: LinkId, req: proto::MboxReq, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn serve_request(
+        &mut self,
+        link: LinkId,
+        req: proto::MboxReq,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let step = self.mail.handle(link, req, turn.now, turn.store())?;
         self.pass_on(step, turn);
         Ok(())

@@ -17,6 +17,8 @@ pub(super) enum Timer {
     DialRelay(PeerKey),
     /// Ask a relay what became of deposits.
     Collect(PeerKey),
+    /// A relay has not answered for too long: its link may be dead.
+    RelayAnswer(PeerKey),
     /// A link that proved nothing is closed.
     Unproven(LinkId),
     /// A request waits no longer.

@@ -7,9 +7,7 @@ use bip39::{Language, Mnemonic};
 use prost::Message;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::device_log::{
-    ALG_ED25519, Author, Device, DeviceLog, ENTRY_PURPOSE, LogError, NEW_ROOT_PURPOSE, device_id,
-};
+use super::device_log::{ALG_ED25519, Author, Device, DeviceLog, ENTRY_PURPOSE, LogError, NEW_ROOT_PURPOSE, device_id};
 use super::state::OwnAccountState;
 use crate::chance::Chance;
 use crate::crypto::ed25519::SigningKey;
@@ -51,19 +49,10 @@ impl RootSeed {
     /// # Errors
     /// [`AccountError::BadWords`].
     pub fn from_words(words: &str) -> Result<Self, AccountError> {
-        let plain = Zeroizing::new(
-            words
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .to_lowercase(),
-        );
-        let mnemonic = Mnemonic::parse_in_normalized(Language::English, &plain)
-            .map_err(|_| AccountError::BadWords)?;
+        let plain = Zeroizing::new(words.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase());
+        let mnemonic = Mnemonic::parse_in_normalized(Language::English, &plain).map_err(|_| AccountError::BadWords)?;
         let entropy = Zeroizing::new(mnemonic.to_entropy());
-        Secret::read(&entropy)
-            .map(Self)
-            .ok_or(AccountError::BadWords)
+        Secret::read(&entropy).map(Self).ok_or(AccountError::BadWords)
     }
 
     /// The 12 words.
@@ -105,35 +94,17 @@ impl OwnAccount {
             first: Some(cert.clone()),
             nonce: chance.bytes::<16>().to_vec(),
         };
-        let entry = proto::LogEntry {
-            aid20: Vec::new(),
-            lamport: 0,
-            prev: Vec::new(),
-            e: Some(E::Genesis(genesis)),
-        };
-        let log = DeviceLog::read(&[sign_entry(&root.key(), &[], &entry)])
-            .expect("a genesis of our own verifies");
-        let device =
-            Device::read(&cert.encode_to_vec()).expect("a certificate of our own is well-formed");
-        Self {
-            root: Some(root),
-            dik,
-            ddh,
-            device,
-            log,
-        }
+        let entry = proto::LogEntry { aid20: Vec::new(), lamport: 0, prev: Vec::new(), e: Some(E::Genesis(genesis)) };
+        let log = DeviceLog::read(&[sign_entry(&root.key(), &[], &entry)]).expect("a genesis of our own verifies");
+        let device = Device::read(&cert.encode_to_vec()).expect("a certificate of our own is well-formed");
+        Self { root: Some(root), dik, ddh, device, log }
     }
 
     /// The account again, on a fresh device, when all others are lost: revokes every device of the log.
     ///
     /// # Errors
     /// [`AccountError`]: not the words of this log, or not a log.
-    pub fn from_words(
-        words: &str,
-        log: &[proto::Signed],
-        chance: &mut Chance,
-        day: u32,
-    ) -> Result<Self, AccountError> {
+    pub fn from_words(words: &str, log: &[proto::Signed], chance: &mut Chance, day: u32) -> Result<Self, AccountError> {
         let root = RootSeed::from_words(words)?;
         let log = DeviceLog::read(log)?;
         if root.key().verifying_key().as_bytes() != log.root_key() {
@@ -142,26 +113,10 @@ impl OwnAccount {
         let (dik, ddh) = (SigningKey::generate(chance), SecretKey::generate(chance));
         let cert = device_cert(&dik, &ddh, day);
         let device = Device::read(&cert.encode_to_vec())?;
-        let mut own = Self {
-            root: Some(root),
-            dik,
-            ddh,
-            device,
-            log,
-        };
-        let revoke_all = proto::RevokeDevice {
-            device_id: Vec::new(),
-            reason: 0,
-            as_of_day: day,
-        };
+        let mut own = Self { root: Some(root), dik, ddh, device, log };
+        let revoke_all = proto::RevokeDevice { device_id: Vec::new(), reason: 0, as_of_day: day };
         own.append(Author::Root, E::Revoke(revoke_all))?;
-        own.append(
-            Author::Root,
-            E::Add(proto::AddDevice {
-                cert: Some(cert),
-                link_transcript: Vec::new(),
-            }),
-        )?;
+        own.append(Author::Root, E::Add(proto::AddDevice { cert: Some(cert), link_transcript: Vec::new() }))?;
         Ok(own)
     }
 
@@ -169,20 +124,11 @@ impl OwnAccount {
     pub fn encode(&self) -> Vec<u8> {
         let mut state = OwnAccountState {
             version: STATE_VERSION,
-            root_seed: self
-                .root
-                .as_ref()
-                .map(|root| root.0.expose().to_vec())
-                .unwrap_or_default(),
+            root_seed: self.root.as_ref().map(|root| root.0.expose().to_vec()).unwrap_or_default(),
             dik_seed: self.dik.expose().to_vec(),
             ddh: self.ddh.expose().to_vec(),
             cert: self.device.cert_bytes.clone(),
-            log: self
-                .log
-                .entries()
-                .iter()
-                .map(Message::encode_to_vec)
-                .collect(),
+            log: self.log.entries().iter().map(Message::encode_to_vec).collect(),
         };
         let bytes = state.encode_to_vec();
         wipe(&mut state);
@@ -201,32 +147,15 @@ impl OwnAccount {
         if state.version != STATE_VERSION {
             return None;
         }
-        let entries: Vec<proto::Signed> = state
-            .log
-            .iter()
-            .map(|bytes| proto::Signed::decode(bytes.as_slice()))
-            .collect::<Result<_, _>>()
-            .ok()?;
-        let root = if state.root_seed.is_empty() {
-            None
-        } else {
-            Some(RootSeed(Secret::read(&state.root_seed)?))
-        };
-        let (dik, ddh) = (
-            SigningKey::read(&state.dik_seed)?,
-            SecretKey::read(&state.ddh)?,
-        );
+        let entries: Vec<proto::Signed> =
+            state.log.iter().map(|bytes| proto::Signed::decode(bytes.as_slice())).collect::<Result<_, _>>().ok()?;
+        let root = if state.root_seed.is_empty() { None } else { Some(RootSeed(Secret::read(&state.root_seed)?)) };
+        let (dik, ddh) = (SigningKey::read(&state.dik_seed)?, SecretKey::read(&state.ddh)?);
         let device = Device::read(&state.cert).ok()?;
         if device.dik != dik.verifying_key() || device.ddh != ddh.public() {
             return None;
         }
-        Some(Self {
-            root,
-            dik,
-            ddh,
-            device,
-            log: DeviceLog::read(&entries).ok()?,
-        })
+        Some(Self { root, dik, ddh, device, log: DeviceLog::read(&entries).ok()? })
     }
 
     /// The account.
@@ -289,19 +218,9 @@ impl OwnAccount {
     ///
     /// # Errors
     /// [`AccountError`]; nothing has changed.
-    pub fn add_device(
-        &mut self,
-        author: Signer,
-        cert: proto::DeviceCert,
-    ) -> Result<proto::Signed, AccountError> {
+    pub fn add_device(&mut self, author: Signer, cert: proto::DeviceCert) -> Result<proto::Signed, AccountError> {
         let author = self.author(author);
-        self.append(
-            author,
-            E::Add(proto::AddDevice {
-                cert: Some(cert),
-                link_transcript: Vec::new(),
-            }),
-        )
+        self.append(author, E::Add(proto::AddDevice { cert: Some(cert), link_transcript: Vec::new() }))
     }
 
     /// Revokes a device for ever; the entry is for the other devices and for contacts.
@@ -316,14 +235,7 @@ impl OwnAccount {
         day: u32,
     ) -> Result<proto::Signed, AccountError> {
         let author = self.author(author);
-        self.append(
-            author,
-            E::Revoke(proto::RevokeDevice {
-                device_id: id.0.to_vec(),
-                reason,
-                as_of_day: day,
-            }),
-        )
+        self.append(author, E::Revoke(proto::RevokeDevice { device_id: id.0.to_vec(), reason, as_of_day: day }))
     }
 
     /// Replaces the 12 words; the old ones are worth nothing to who has seen the entry.
@@ -335,16 +247,8 @@ impl OwnAccount {
         let key = new.key();
         let aid20 = crate::wire::invite::Aid20::of(&self.aid());
         let new_root_vk = key.verifying_key().as_bytes().to_vec();
-        let new_root_sig = key
-            .sign(NEW_ROOT_PURPOSE, &[&aid20.0, &new_root_vk])
-            .to_vec();
-        let signed = self.append(
-            Author::Root,
-            E::Rotate(proto::RotateRoot {
-                new_root_vk,
-                new_root_sig,
-            }),
-        )?;
+        let new_root_sig = key.sign(NEW_ROOT_PURPOSE, &[&aid20.0, &new_root_vk]).to_vec();
+        let signed = self.append(Author::Root, E::Rotate(proto::RotateRoot { new_root_vk, new_root_sig }))?;
         self.root = Some(new);
         Ok(signed)
     }
@@ -359,11 +263,7 @@ impl OwnAccount {
     fn append(&mut self, author: Author, kind: E) -> Result<proto::Signed, AccountError> {
         let entry = self.log.next_entry(kind);
         let signed = match author {
-            Author::Root => sign_entry(
-                &self.root.as_ref().ok_or(AccountError::NoRoot)?.key(),
-                &[],
-                &entry,
-            ),
+            Author::Root => sign_entry(&self.root.as_ref().ok_or(AccountError::NoRoot)?.key(), &[], &entry),
             Author::Device(id) => sign_entry(&self.dik, id.as_bytes(), &entry),
         };
         self.log.merge(std::slice::from_ref(&signed))?;
@@ -395,19 +295,10 @@ pub fn device_cert(dik: &SigningKey, ddh: &SecretKey, day: u32) -> proto::Device
 }
 
 /// An entry with its signature. An empty signer is the root.
-pub(super) fn sign_entry(
-    key: &SigningKey,
-    signer: &[u8],
-    entry: &proto::LogEntry,
-) -> proto::Signed {
+pub(super) fn sign_entry(key: &SigningKey, signer: &[u8], entry: &proto::LogEntry) -> proto::Signed {
     let body = entry.encode_to_vec();
     let sig = key.sign(ENTRY_PURPOSE, &[signer, &body]).to_vec();
-    proto::Signed {
-        body,
-        sig,
-        alg: ALG_ED25519,
-        signer: signer.to_vec(),
-    }
+    proto::Signed { body, sig, alg: ALG_ED25519, signer: signer.to_vec() }
 }
 
 fn wipe(state: &mut OwnAccountState) {

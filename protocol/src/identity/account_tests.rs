@@ -26,10 +26,8 @@ fn the_published_words_of_bip_39_hold() {
     let seed = RootSeed::from_words(zero).unwrap();
     assert_eq!(seed.0.expose(), &[0; 16]);
     assert_eq!(seed.words().join(" "), zero);
-    let seed = RootSeed::from_words(
-        " LEGAL winner thank  year wave sausage worth\nuseful legal winner thank yellow ",
-    )
-    .unwrap();
+    let seed = RootSeed::from_words(" LEGAL winner thank  year wave sausage worth\nuseful legal winner thank yellow ")
+        .unwrap();
     assert_eq!(seed.0.expose(), &[0x7f; 16]);
 }
 
@@ -37,10 +35,7 @@ fn the_published_words_of_bip_39_hold() {
 fn words_with_a_typing_error_are_refused() {
     let words = account().words();
     assert_eq!(words.len(), 12);
-    assert_eq!(
-        RootSeed::from_words(&words.join(" ")),
-        Ok(account().root.unwrap())
-    );
+    assert_eq!(RootSeed::from_words(&words.join(" ")), Ok(account().root.unwrap()));
     let mut swapped = words.clone();
     swapped.swap(0, 1);
     let all_24 = [words.clone(), words.clone()].concat();
@@ -51,11 +46,7 @@ fn words_with_a_typing_error_are_refused() {
         format!("{} silbo", words[..11].join(" ")),
         swapped.join(" "),
     ] {
-        assert_eq!(
-            RootSeed::from_words(&bad),
-            Err(AccountError::BadWords),
-            "{bad}"
-        );
+        assert_eq!(RootSeed::from_words(&bad), Err(AccountError::BadWords), "{bad}");
     }
 }
 
@@ -88,13 +79,8 @@ fn t15_a_damaged_stored_form_is_refused() {
 fn devices_are_added_and_revoked_by_entries_that_contacts_take_in() {
     let mut own = account();
     let mut at_contact = own.log().clone();
-    let (dik, ddh) = (
-        SigningKey::from_seed(&[1; 32]),
-        SecretKey::from_bytes([2; 32]),
-    );
-    let added = own
-        .add_device(Signer::ThisDevice, device_cert(&dik, &ddh, 1_056))
-        .unwrap();
+    let (dik, ddh) = (SigningKey::from_seed(&[1; 32]), SecretKey::from_bytes([2; 32]));
+    let added = own.add_device(Signer::ThisDevice, device_cert(&dik, &ddh, 1_056)).unwrap();
     let id = device_id(&dik.verifying_key());
     assert_eq!(at_contact.merge(&[added]), Ok(true));
     assert!(at_contact.device(&id).is_some());
@@ -108,13 +94,7 @@ fn devices_are_added_and_revoked_by_entries_that_contacts_take_in() {
 fn the_words_bring_an_account_back_and_put_every_other_device_out() {
     let own = account();
     let words = own.words().join(" ");
-    let again = OwnAccount::from_words(
-        &words,
-        own.log().entries(),
-        &mut Chance::from_seed([1; 32]),
-        1_100,
-    )
-    .unwrap();
+    let again = OwnAccount::from_words(&words, own.log().entries(), &mut Chance::from_seed([1; 32]), 1_100).unwrap();
     assert_eq!(again.aid(), own.aid());
     assert!(again.is_live());
     assert_eq!(again.log().live_devices().len(), 1);
@@ -122,12 +102,8 @@ fn the_words_bring_an_account_back_and_put_every_other_device_out() {
     lost.merge(again.log().entries()).unwrap();
     assert!(!lost.is_live());
     let other = OwnAccount::create(&mut Chance::from_seed([2; 32]), 0);
-    let refused = OwnAccount::from_words(
-        &other.words().join(" "),
-        own.log().entries(),
-        &mut Chance::from_seed([1; 32]),
-        0,
-    );
+    let refused =
+        OwnAccount::from_words(&other.words().join(" "), own.log().entries(), &mut Chance::from_seed([1; 32]), 0);
     assert_eq!(refused.err(), Some(AccountError::OtherRoot));
 }
 
@@ -140,10 +116,7 @@ fn rotated_words_replace_the_old_ones() {
     assert_ne!(old, new);
     let log = own.log().entries();
     let mut chance = Chance::from_seed([1; 32]);
-    assert_eq!(
-        OwnAccount::from_words(&old, log, &mut chance, 0).err(),
-        Some(AccountError::OtherRoot)
-    );
+    assert_eq!(OwnAccount::from_words(&old, log, &mut chance, 0).err(), Some(AccountError::OtherRoot));
     assert!(OwnAccount::from_words(&new, log, &mut chance, 0).is_ok());
     let again = OwnAccount::decode(&own.encode()).unwrap();
     assert_eq!(again.words().join(" "), new);
@@ -156,10 +129,7 @@ fn without_the_words_the_root_cannot_sign() {
     let mut linked = OwnAccount::decode(&own.encode()).unwrap();
     assert!(linked.words().is_empty());
     let id = linked.device_id();
-    assert_eq!(
-        linked.revoke_device(Signer::Root, id, 0, 0).err(),
-        Some(AccountError::NoRoot)
-    );
+    assert_eq!(linked.revoke_device(Signer::Root, id, 0, 0).err(), Some(AccountError::NoRoot));
     assert!(linked.is_live());
 }
 
@@ -167,19 +137,11 @@ fn without_the_words_the_root_cannot_sign() {
 fn debug_prints_no_secret() {
     let own = account();
     let text = format!("{own:?} {:?}", own.root);
-    for secret in [
-        "root: Some(RootSeed(..))",
-        "dik: SigningKey(..)",
-        "ddh: SecretKey(..)",
-    ] {
+    for secret in ["root: Some(RootSeed(..))", "dik: SigningKey(..)", "ddh: SecretKey(..)"] {
         assert!(text.contains(secret), "{text}");
     }
     let bytes = |b: &[u8]| format!("{b:?}").trim_matches(['[', ']']).to_owned();
-    for secret in [
-        &own.dik.expose()[..],
-        &own.ddh.expose()[..],
-        &own.root.as_ref().unwrap().0.expose()[..],
-    ] {
+    for secret in [&own.dik.expose()[..], &own.ddh.expose()[..], &own.root.as_ref().unwrap().0.expose()[..]] {
         assert!(!text.contains(&bytes(&secret[..4])), "{text}");
     }
 }

@@ -16,8 +16,8 @@ use crate::chance::Chance;
 use crate::crypto::{Secret, aead, kdf};
 use crate::ids::{AccountId, DeviceId};
 use crate::limits::{
-    ADDRESSES_PER_PEER_MAX, BLOB_BYTES_MAX, CARD_PAD_BYTES, DEVICES_MAX, GRANTS_PER_CONTACT_MAX,
-    NAME_BYTES_MAX, STATUS_BYTES_MAX,
+    ADDRESSES_PER_PEER_MAX, BLOB_BYTES_MAX, CARD_PAD_BYTES, DEVICES_MAX, GRANTS_PER_CONTACT_MAX, NAME_BYTES_MAX,
+    STATUS_BYTES_MAX,
 };
 use crate::wire::invite::Aid20;
 use crate::wire::padding::{pad_to, unpad};
@@ -126,21 +126,10 @@ pub fn seal_card(
 ) -> Result<Vec<u8>, CardError> {
     let aid20 = Aid20::of(&account.aid());
     let body = card.encode_to_vec();
-    let sig = account
-        .dik()
-        .sign(CARD_PURPOSE, &[&aid20.0, &body])
-        .to_vec();
-    let signed = proto::Signed {
-        body,
-        sig,
-        alg: ALG_ED25519,
-        signer: account.device_id().0.to_vec(),
-    };
+    let sig = account.dik().sign(CARD_PURPOSE, &[&aid20.0, &body]).to_vec();
+    let signed = proto::Signed { body, sig, alg: ALG_ED25519, signer: account.device_id().0.to_vec() };
     let plain = Zeroizing::new(signed.encode_to_vec());
-    let whole = plain
-        .len()
-        .saturating_add(1 + OVERHEAD_BYTES)
-        .next_multiple_of(CARD_PAD_BYTES);
+    let whole = plain.len().saturating_add(1 + OVERHEAD_BYTES).next_multiple_of(CARD_PAD_BYTES);
     if whole > BLOB_BYTES_MAX {
         return Err(CardError::TooLarge);
     }
@@ -156,25 +145,15 @@ pub fn seal_card(
 ///
 /// # Errors
 /// [`CardError`].
-pub fn open_card(
-    k_card: &Secret<32>,
-    sealed: &[u8],
-    aid20: &Aid20,
-) -> Result<VerifiedCard, CardError> {
-    if sealed.is_empty()
-        || !sealed.len().is_multiple_of(CARD_PAD_BYTES)
-        || sealed.len() > BLOB_BYTES_MAX
-    {
+pub fn open_card(k_card: &Secret<32>, sealed: &[u8], aid20: &Aid20) -> Result<VerifiedCard, CardError> {
+    if sealed.is_empty() || !sealed.len().is_multiple_of(CARD_PAD_BYTES) || sealed.len() > BLOB_BYTES_MAX {
         return Err(CardError::Rejected);
     }
-    let (salt, ciphertext) = sealed
-        .split_first_chunk::<SALT_BYTES>()
-        .ok_or(CardError::Rejected)?;
+    let (salt, ciphertext) = sealed.split_first_chunk::<SALT_BYTES>().ok_or(CardError::Rejected)?;
     let (key, nonce) = seal_key(k_card, salt);
-    let padded =
-        aead::open(&key, nonce.expose(), &aid20.0, ciphertext).map_err(|_| CardError::Rejected)?;
-    let signed = proto::Signed::decode(unpad(&padded).ok_or(CardError::Malformed)?)
-        .map_err(|_| CardError::Malformed)?;
+    let padded = aead::open(&key, nonce.expose(), &aid20.0, ciphertext).map_err(|_| CardError::Rejected)?;
+    let signed =
+        proto::Signed::decode(unpad(&padded).ok_or(CardError::Malformed)?).map_err(|_| CardError::Malformed)?;
     let card = proto::Card::decode(signed.body.as_slice()).map_err(|_| CardError::Malformed)?;
     let log = DeviceLog::read(&card.log)?;
     let aid = log.aid();
@@ -184,15 +163,8 @@ pub fn open_card(
     if log.closed() {
         return Err(CardError::Closed);
     }
-    let signer = DeviceId::read(&signed.signer)
-        .and_then(|id| log.device(&id))
-        .ok_or(CardError::Signature)?;
-    if signed.alg != ALG_ED25519
-        || signer
-            .dik
-            .verify(CARD_PURPOSE, &[&aid20.0, &signed.body], &signed.sig)
-            .is_err()
-    {
+    let signer = DeviceId::read(&signed.signer).and_then(|id| log.device(&id)).ok_or(CardError::Signature)?;
+    if signed.alg != ALG_ED25519 || signer.dik.verify(CARD_PURPOSE, &[&aid20.0, &signed.body], &signed.sig).is_err() {
         return Err(CardError::Signature);
     }
     Ok(VerifiedCard::bounded(aid, log, card))
@@ -202,25 +174,14 @@ impl VerifiedCard {
     fn bounded(aid: AccountId, log: DeviceLog, card: proto::Card) -> Self {
         let is_live = |id: &[u8]| DeviceId::read(id).is_some_and(|id| log.device(&id).is_some());
         let mut bundles: Vec<proto::PrekeyBundle> = Vec::new();
-        for bundle in card
-            .bundles
-            .into_iter()
-            .filter(|bundle| is_live(&bundle.device_id))
-        {
-            if bundles.len() < DEVICES_MAX
-                && bundles
-                    .iter()
-                    .all(|other| other.device_id != bundle.device_id)
-            {
+        for bundle in card.bundles.into_iter().filter(|bundle| is_live(&bundle.device_id)) {
+            if bundles.len() < DEVICES_MAX && bundles.iter().all(|other| other.device_id != bundle.device_id) {
                 bundles.push(bundle);
             }
         }
         let mut mailboxes = card.mailboxes;
         mailboxes.truncate(GRANTS_PER_CONTACT_MAX);
-        for relay in mailboxes
-            .iter_mut()
-            .filter_map(|grant| grant.relay.as_mut())
-        {
+        for relay in mailboxes.iter_mut().filter_map(|grant| grant.relay.as_mut()) {
             relay.addrs.truncate(ADDRESSES_PER_PEER_MAX);
         }
         let mut peers = card.peers;
@@ -232,17 +193,7 @@ impl VerifiedCard {
         suites.truncate(8);
         let profile = bounded_profile(card.profile.unwrap_or_default());
         let presence = card.presence.filter(crate::presence::is_usable);
-        Self {
-            aid,
-            log,
-            profile,
-            bundles,
-            mailboxes,
-            presence,
-            peers,
-            suites,
-            seq: card.seq,
-        }
+        Self { aid, log, profile, bundles, mailboxes, presence, peers, suites, seq: card.seq }
     }
 }
 

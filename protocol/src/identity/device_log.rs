@@ -200,12 +200,7 @@ impl DeviceLog {
     /// Entries nobody names as a predecessor, in ascending order.
     pub fn heads(&self) -> Vec<EntryId> {
         let named: BTreeSet<&EntryId> = self.entries.iter().flat_map(|e| &e.prev).collect();
-        let heads: BTreeSet<EntryId> = self
-            .entries
-            .iter()
-            .map(|e| e.id)
-            .filter(|id| !named.contains(id))
-            .collect();
+        let heads: BTreeSet<EntryId> = self.entries.iter().map(|e| e.id).filter(|id| !named.contains(id)).collect();
         heads.into_iter().collect()
     }
 
@@ -228,11 +223,7 @@ impl DeviceLog {
         named.truncate(PREDECESSORS_MAX);
         proto::LogEntry {
             aid20: Aid20::of(&self.aid).0.to_vec(),
-            lamport: named
-                .iter()
-                .map(|(_, lamport, _)| lamport.saturating_add(1))
-                .max()
-                .unwrap_or(1),
+            lamport: named.iter().map(|(_, lamport, _)| lamport.saturating_add(1)).max().unwrap_or(1),
             prev: named.iter().map(|(_, _, id)| id.to_vec()).collect(),
             e: Some(kind),
         }
@@ -244,24 +235,18 @@ impl DeviceLog {
             return Err(LogError::Full);
         }
         let verified: BTreeSet<EntryId> = known.iter().map(|e| e.id).collect();
-        let mut all: BTreeMap<(u64, EntryId), Entry> =
-            known.into_iter().map(|e| ((e.lamport, e.id), e)).collect();
+        let mut all: BTreeMap<(u64, EntryId), Entry> = known.into_iter().map(|e| ((e.lamport, e.id), e)).collect();
         for signed in others {
             if !verified.contains(&entry_id(signed)) {
                 let entry = Entry::parse(signed)?;
-                let place = all
-                    .entry((entry.lamport, entry.id))
-                    .or_insert_with(|| entry.clone());
+                let place = all.entry((entry.lamport, entry.id)).or_insert_with(|| entry.clone());
                 // Two signatures over one content in one batch: which one stands would depend on the order.
                 if place.signed.sig != entry.signed.sig {
                     return Err(LogError::Malformed);
                 }
             }
         }
-        let by_devices = all
-            .values()
-            .filter(|e| matches!(e.author, Author::Device(_)))
-            .count();
+        let by_devices = all.values().filter(|e| matches!(e.author, Author::Device(_))).count();
         if all.len() > LOG_ENTRIES_MAX || by_devices > LOG_ENTRIES_MAX - ROOT_RESERVE {
             return Err(LogError::Full);
         }
@@ -279,25 +264,16 @@ impl DeviceLog {
         }
         let state = resolve(&entries, &pasts).ok_or(LogError::Genesis)?;
         let signed = entries.iter().map(|e| e.signed.clone()).collect();
-        Ok(Self {
-            aid,
-            entries,
-            signed,
-            state,
-        })
+        Ok(Self { aid, entries, signed, state })
     }
 }
 
 impl Entry {
     fn parse(signed: &proto::Signed) -> Result<Self, LogError> {
-        if signed.body.len() > ENTRY_BYTES_MAX
-            || signed.alg != ALG_ED25519
-            || signed.sig.len() != 64
-        {
+        if signed.body.len() > ENTRY_BYTES_MAX || signed.alg != ALG_ED25519 || signed.sig.len() != 64 {
             return Err(LogError::Malformed);
         }
-        let body =
-            proto::LogEntry::decode(signed.body.as_slice()).map_err(|_| LogError::Malformed)?;
+        let body = proto::LogEntry::decode(signed.body.as_slice()).map_err(|_| LogError::Malformed)?;
         let author = if signed.signer.is_empty() {
             Author::Root
         } else {
@@ -315,16 +291,10 @@ impl Entry {
         }
         let kind = Kind::parse(&body, &signed.body)?;
         let is_genesis = matches!(kind, Kind::Genesis { .. });
-        if is_genesis != prev.is_empty()
-            || is_genesis != (body.lamport == 0)
-            || is_genesis != body.aid20.is_empty()
-        {
+        if is_genesis != prev.is_empty() || is_genesis != (body.lamport == 0) || is_genesis != body.aid20.is_empty() {
             return Err(LogError::Malformed);
         }
-        let root_only = matches!(
-            kind,
-            Kind::Genesis { .. } | Kind::RevokeAll | Kind::Rotate { .. }
-        );
+        let root_only = matches!(kind, Kind::Genesis { .. } | Kind::RevokeAll | Kind::Rotate { .. });
         if root_only && author != Author::Root {
             return Err(LogError::NeedsRoot);
         }
@@ -347,47 +317,29 @@ impl Entry {
 
     fn check_account(&self, aid: &AccountId) -> Result<(), LogError> {
         let own = matches!(self.kind, Kind::Genesis { .. }) || self.aid20 == Aid20::of(aid).0;
-        if own {
-            Ok(())
-        } else {
-            Err(LogError::OtherAccount)
-        }
+        if own { Ok(()) } else { Err(LogError::OtherAccount) }
     }
 
     /// Checks the signature with a key that the entry's own past introduces.
     fn verify(&mut self, before: &[Entry], past: &Bits) -> Result<(), LogError> {
-        let known = || {
-            (0..)
-                .zip(before)
-                .filter(|(index, _)| past.has(*index))
-                .map(|(_, entry)| entry)
-        };
+        let known = || (0..).zip(before).filter(|(index, _)| past.has(*index)).map(|(_, entry)| entry);
         match self.author {
             Author::Device(id) => {
-                let mut keys = known()
-                    .filter_map(Entry::introduced)
-                    .filter(|device| device.id == id)
-                    .peekable();
+                let mut keys = known().filter_map(Entry::introduced).filter(|device| device.id == id).peekable();
                 keys.peek().ok_or(LogError::UnknownSigner)?;
                 if !keys.any(|device| self.is_signed_by(&device.dik)) {
                     return Err(LogError::Signature);
                 }
             }
             Author::Root => {
-                let superseded: BTreeSet<[u8; 32]> = known()
-                    .filter(|e| matches!(e.kind, Kind::Rotate { .. }))
-                    .filter_map(|e| e.root_key)
-                    .collect();
+                let superseded: BTreeSet<[u8; 32]> =
+                    known().filter(|e| matches!(e.kind, Kind::Rotate { .. })).filter_map(|e| e.root_key).collect();
                 let own = match &self.kind {
                     Kind::Genesis { root, .. } => Some(*root),
                     _ => None,
                 };
-                let mut roots = known()
-                    .filter_map(Entry::root)
-                    .chain(own)
-                    .filter(|root| !superseded.contains(root));
-                let signer = roots
-                    .find(|root| VerifyingKey::read(root).is_ok_and(|key| self.is_signed_by(&key)));
+                let mut roots = known().filter_map(Entry::root).chain(own).filter(|root| !superseded.contains(root));
+                let signer = roots.find(|root| VerifyingKey::read(root).is_ok_and(|key| self.is_signed_by(&key)));
                 self.root_key = Some(signer.ok_or(LogError::Signature)?);
             }
         }
@@ -395,12 +347,7 @@ impl Entry {
     }
 
     fn is_signed_by(&self, key: &VerifyingKey) -> bool {
-        key.verify(
-            ENTRY_PURPOSE,
-            &[&self.signed.signer, &self.signed.body],
-            &self.signed.sig,
-        )
-        .is_ok()
+        key.verify(ENTRY_PURPOSE, &[&self.signed.signer, &self.signed.body], &self.signed.sig).is_ok()
     }
 
     /// The device it adds.
@@ -426,36 +373,20 @@ impl Kind {
         Ok(match &entry.e {
             Some(E::Genesis(genesis)) => {
                 let root = VerifyingKey::read(&genesis.root_vk).map_err(|_| LogError::Malformed)?;
-                let cert = raw_field(body, 10)
-                    .and_then(|genesis| raw_field(genesis, 2))
-                    .ok_or(LogError::Malformed)?;
-                Self::Genesis {
-                    root: *root.as_bytes(),
-                    first: Device::read(cert)?,
-                }
+                let cert = raw_field(body, 10).and_then(|genesis| raw_field(genesis, 2)).ok_or(LogError::Malformed)?;
+                Self::Genesis { root: *root.as_bytes(), first: Device::read(cert)? }
             }
             Some(E::Add(_)) => {
-                let cert = raw_field(body, 11)
-                    .and_then(|add| raw_field(add, 1))
-                    .ok_or(LogError::Malformed)?;
+                let cert = raw_field(body, 11).and_then(|add| raw_field(add, 1)).ok_or(LogError::Malformed)?;
                 Self::Add(Device::read(cert)?)
             }
             Some(E::Revoke(revoke)) if revoke.device_id.is_empty() => Self::RevokeAll,
-            Some(E::Revoke(revoke)) => {
-                Self::Revoke(DeviceId::read(&revoke.device_id).ok_or(LogError::Malformed)?)
-            }
+            Some(E::Revoke(revoke)) => Self::Revoke(DeviceId::read(&revoke.device_id).ok_or(LogError::Malformed)?),
             Some(E::Rotate(rotate)) => {
-                let key =
-                    VerifyingKey::read(&rotate.new_root_vk).map_err(|_| LogError::Malformed)?;
-                key.verify(
-                    NEW_ROOT_PURPOSE,
-                    &[&entry.aid20, key.as_bytes()],
-                    &rotate.new_root_sig,
-                )
-                .map_err(|_| LogError::Signature)?;
-                Self::Rotate {
-                    root: *key.as_bytes(),
-                }
+                let key = VerifyingKey::read(&rotate.new_root_vk).map_err(|_| LogError::Malformed)?;
+                key.verify(NEW_ROOT_PURPOSE, &[&entry.aid20, key.as_bytes()], &rotate.new_root_sig)
+                    .map_err(|_| LogError::Signature)?;
+                Self::Rotate { root: *key.as_bytes() }
             }
             Some(E::Policy(policy)) => Self::Policy(policy.clone()),
             Some(E::Closed(_)) => Self::Closed,
@@ -477,13 +408,7 @@ impl Device {
         if cert.device_id != id.0 {
             return Err(LogError::Malformed);
         }
-        Ok(Self {
-            id,
-            dik,
-            ddh,
-            cert_bytes: cert_bytes.to_vec(),
-            cert,
-        })
+        Ok(Self { id, dik, ddh, cert_bytes: cert_bytes.to_vec(), cert })
     }
 }
 
@@ -504,9 +429,7 @@ fn entry_id(signed: &proto::Signed) -> EntryId {
 
 /// The account, if the sorted entries begin with the one and only genesis.
 fn genesis_aid(entries: &[Entry]) -> Result<AccountId, LogError> {
-    let mut found = entries
-        .iter()
-        .filter(|e| matches!(e.kind, Kind::Genesis { .. }));
+    let mut found = entries.iter().filter(|e| matches!(e.kind, Kind::Genesis { .. }));
     match (found.next(), found.next()) {
         (Some(genesis), None) => Ok(account_id(&genesis.signed.body)),
         _ => Err(LogError::Genesis),
@@ -522,10 +445,7 @@ fn pasts(entries: &[Entry]) -> Result<Vec<Bits>, LogError> {
         let mut lamport = 0;
         for prev in &entry.prev {
             let place = *places.get(prev).ok_or(LogError::Gap)?;
-            let (named, before) = entries
-                .get(place)
-                .zip(pasts.get(place))
-                .ok_or(LogError::Gap)?;
+            let (named, before) = entries.get(place).zip(pasts.get(place)).ok_or(LogError::Gap)?;
             past.add_all(before);
             past.add(place);
             lamport = lamport.max(named.lamport.checked_add(1).ok_or(LogError::Malformed)?);

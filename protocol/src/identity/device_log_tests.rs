@@ -29,27 +29,15 @@ impl World {
     fn new(devices: usize) -> Self {
         let mut chance = Chance::from_seed([5; 32]);
         let root = SigningKey::generate(&mut chance);
-        let devices: Vec<SigningKey> = (0..devices)
-            .map(|_| SigningKey::generate(&mut chance))
-            .collect();
+        let devices: Vec<SigningKey> = (0..devices).map(|_| SigningKey::generate(&mut chance)).collect();
         let genesis = proto::Genesis {
             root_vk: root.verifying_key().as_bytes().to_vec(),
             first: Some(cert(&devices[0])),
             nonce: vec![1; 16],
         };
-        let entry = proto::LogEntry {
-            aid20: vec![],
-            lamport: 0,
-            prev: vec![],
-            e: Some(E::Genesis(genesis)),
-        };
+        let entry = proto::LogEntry { aid20: vec![], lamport: 0, prev: vec![], e: Some(E::Genesis(genesis)) };
         let signed = sign_entry(&root, &[], &entry);
-        Self {
-            root,
-            devices,
-            aid: account_id(&signed.body),
-            entries: vec![signed],
-        }
+        Self { root, devices, aid: account_id(&signed.body), entries: vec![signed] }
     }
 
     /// Writes an entry after the given ones and keeps it; its number.
@@ -60,22 +48,11 @@ impl World {
     }
 
     fn entry(&self, by: By, prev: &[usize], kind: E) -> proto::Signed {
-        let lamport = |signed: &proto::Signed| {
-            proto::LogEntry::decode(signed.body.as_slice())
-                .unwrap()
-                .lamport
-        };
+        let lamport = |signed: &proto::Signed| proto::LogEntry::decode(signed.body.as_slice()).unwrap().lamport;
         let entry = proto::LogEntry {
             aid20: Aid20::of(&self.aid).0.to_vec(),
-            lamport: prev
-                .iter()
-                .map(|p| lamport(&self.entries[*p]) + 1)
-                .max()
-                .unwrap_or(0),
-            prev: prev
-                .iter()
-                .map(|p| entry_id(&self.entries[*p]).to_vec())
-                .collect(),
+            lamport: prev.iter().map(|p| lamport(&self.entries[*p]) + 1).max().unwrap_or(0),
+            prev: prev.iter().map(|p| entry_id(&self.entries[*p]).to_vec()).collect(),
             e: Some(kind),
         };
         match by {
@@ -86,27 +63,12 @@ impl World {
 
     fn add(&mut self, by: By, prev: &[usize], device: usize) -> usize {
         let cert = Some(cert(&self.devices[device]));
-        self.write(
-            by,
-            prev,
-            E::Add(proto::AddDevice {
-                cert,
-                link_transcript: vec![],
-            }),
-        )
+        self.write(by, prev, E::Add(proto::AddDevice { cert, link_transcript: vec![] }))
     }
 
     fn revoke(&mut self, by: By, prev: &[usize], device: usize) -> usize {
         let device_id = self.id(device).0.to_vec();
-        self.write(
-            by,
-            prev,
-            E::Revoke(proto::RevokeDevice {
-                device_id,
-                reason: 1,
-                as_of_day: 9,
-            }),
-        )
+        self.write(by, prev, E::Revoke(proto::RevokeDevice { device_id, reason: 1, as_of_day: 9 }))
     }
 
     fn revoke_all(&mut self, prev: &[usize]) -> usize {
@@ -115,17 +77,8 @@ impl World {
 
     fn rotate(&mut self, prev: &[usize], new: &SigningKey) -> usize {
         let new_root_vk = new.verifying_key().as_bytes().to_vec();
-        let new_root_sig = new
-            .sign(NEW_ROOT_PURPOSE, &[&Aid20::of(&self.aid).0, &new_root_vk])
-            .to_vec();
-        self.write(
-            By::Root,
-            prev,
-            E::Rotate(proto::RotateRoot {
-                new_root_vk,
-                new_root_sig,
-            }),
-        )
+        let new_root_sig = new.sign(NEW_ROOT_PURPOSE, &[&Aid20::of(&self.aid).0, &new_root_vk]).to_vec();
+        self.write(By::Root, prev, E::Rotate(proto::RotateRoot { new_root_vk, new_root_sig }))
     }
 
     fn id(&self, device: usize) -> DeviceId {
@@ -143,9 +96,7 @@ impl World {
 }
 
 fn live(world: &World, log: &DeviceLog) -> Vec<usize> {
-    (0..world.devices.len())
-        .filter(|n| log.device(&world.id(*n)).is_some())
-        .collect()
+    (0..world.devices.len()).filter(|n| log.device(&world.id(*n)).is_some()).collect()
 }
 
 fn cert(dik: &SigningKey) -> proto::DeviceCert {
@@ -153,10 +104,7 @@ fn cert(dik: &SigningKey) -> proto::DeviceCert {
 }
 
 fn policy() -> E {
-    E::Policy(proto::LogPolicy {
-        strict_link: 1,
-        ..Default::default()
-    })
+    E::Policy(proto::LogPolicy { strict_link: 1, ..Default::default() })
 }
 
 #[test]
@@ -165,10 +113,7 @@ fn a_chain_of_additions_gives_all_devices_in_their_order() {
     let a = world.add(By::Device(0), &[0], 1);
     let b = world.add(By::Device(1), &[a], 2);
     let log = world.log();
-    assert_eq!(
-        log.live_devices().iter().map(|d| d.id).collect::<Vec<_>>(),
-        [world.id(0), world.id(1), world.id(2)]
-    );
+    assert_eq!(log.live_devices().iter().map(|d| d.id).collect::<Vec<_>>(), [world.id(0), world.id(1), world.id(2)]);
     assert_eq!(log.heads(), [entry_id(&world.entries[b])]);
     assert_eq!(log.aid(), world.aid);
     let device = log.device(&world.id(2)).unwrap();
@@ -187,10 +132,7 @@ fn a_revocation_leaves_what_it_has_seen_and_voids_the_rest() {
     world.add(By::Device(3), &[hidden], 4);
     assert_eq!(world.live(), [0, 2]);
     assert!(world.log().is_revoked(&world.id(1)));
-    assert!(
-        !world.log().is_revoked(&world.id(3)),
-        "it never was a device"
-    );
+    assert!(!world.log().is_revoked(&world.id(3)), "it never was a device");
 }
 
 #[test]
@@ -244,11 +186,7 @@ fn the_root_stands_above_devices() {
     let add1 = world.add(By::Device(0), &[0], 1);
     world.revoke(By::Root, &[add1], 1);
     world.revoke(By::Device(1), &[add1], 0);
-    assert_eq!(
-        world.live(),
-        [0],
-        "the thief's revocation is void, the root's is not mutual"
-    );
+    assert_eq!(world.live(), [0], "the thief's revocation is void, the root's is not mutual");
 }
 
 #[test]
@@ -280,33 +218,19 @@ fn a_rotated_root_key_is_worth_nothing_beyond_what_the_rotation_knows() {
     world.add(By::Root, &[seen], 2);
     assert_eq!(world.live(), [0, 1], "the old key's unseen entry is void");
     let with_old = world.entry(By::Root, &[rotation], policy());
-    assert_eq!(
-        world.log().merge(&[with_old]),
-        Err(LogError::Signature),
-        "the old key has no say after the rotation"
-    );
+    assert_eq!(world.log().merge(&[with_old]), Err(LogError::Signature), "the old key has no say after the rotation");
     world.root = new;
     world.add(By::Root, &[rotation], 3);
     assert_eq!(world.live(), [0, 1, 3]);
-    assert_eq!(
-        world.log().root_key(),
-        world.root.verifying_key().as_bytes()
-    );
+    assert_eq!(world.log().root_key(), world.root.verifying_key().as_bytes());
 }
 
 #[test]
 fn of_two_rotations_of_one_key_everybody_picks_the_same() {
     let mut world = World::new(1);
-    let (x, y) = (
-        SigningKey::from_seed(&[1; 32]),
-        SigningKey::from_seed(&[2; 32]),
-    );
+    let (x, y) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
     let (rx, ry) = (world.rotate(&[0], &x), world.rotate(&[0], &y));
-    let winner = if entry_id(&world.entries[rx]) < entry_id(&world.entries[ry]) {
-        x
-    } else {
-        y
-    };
+    let winner = if entry_id(&world.entries[rx]) < entry_id(&world.entries[ry]) { x } else { y };
     assert_eq!(world.log().root_key(), winner.verifying_key().as_bytes());
     world.entries.reverse();
     assert_eq!(world.log().root_key(), winner.verifying_key().as_bytes());
@@ -315,50 +239,24 @@ fn of_two_rotations_of_one_key_everybody_picks_the_same() {
 #[test]
 fn a_new_root_key_must_accept_its_role() {
     let mut world = World::new(1);
-    let new_root_vk = SigningKey::from_seed(&[1; 32])
-        .verifying_key()
-        .as_bytes()
-        .to_vec();
-    world.write(
-        By::Root,
-        &[0],
-        E::Rotate(proto::RotateRoot {
-            new_root_vk,
-            new_root_sig: vec![0; 64],
-        }),
-    );
-    assert_eq!(
-        DeviceLog::read(&world.entries).err(),
-        Some(LogError::Signature)
-    );
+    let new_root_vk = SigningKey::from_seed(&[1; 32]).verifying_key().as_bytes().to_vec();
+    world.write(By::Root, &[0], E::Rotate(proto::RotateRoot { new_root_vk, new_root_sig: vec![0; 64] }));
+    assert_eq!(DeviceLog::read(&world.entries).err(), Some(LogError::Signature));
 }
 
 #[test]
 fn policies_closing_checkpoints_and_unknown_kinds_are_kept() {
     let mut world = World::new(1);
     let a = world.write(By::Device(0), &[0], policy());
-    let b = world.write(
-        By::Device(0),
-        &[a],
-        E::Checkpoint(proto::Checkpoint {
-            covers: 2,
-            ..Default::default()
-        }),
-    );
+    let b = world.write(By::Device(0), &[a], E::Checkpoint(proto::Checkpoint { covers: 2, ..Default::default() }));
     assert!(!world.log().closed());
-    let c = world.write(
-        By::Device(0),
-        &[b],
-        E::Closed(proto::Closed { reason: 1, day: 3 }),
-    );
+    let c = world.write(By::Device(0), &[b], E::Closed(proto::Closed { reason: 1, day: 3 }));
     // A kind of a later version: field 63 of the oneof.
     let mut unknown = world.entry(By::Device(0), &[c], policy());
     let mut body = proto::LogEntry::decode(unknown.body.as_slice()).unwrap();
     body.e = None;
     unknown.body = [body.encode_to_vec(), vec![0xfa, 0x03, 1, 42]].concat();
-    unknown.sig = world.devices[0]
-        .sign(ENTRY_PURPOSE, &[&unknown.signer, &unknown.body])
-        .to_vec();
+    unknown.sig = world.devices[0].sign(ENTRY_PURPOSE, &[&unknown.signer, &unknown.body]).to_vec();
     world.entries.push(unknown.clone());
     let log = world.log();
     assert!(log.closed());
@@ -376,11 +274,7 @@ fn a_gap_is_refused_and_filled_later() {
     let mut log = DeviceLog::read(&world.entries[..1]).unwrap();
     let before = log.head3();
     assert_eq!(log.merge(&world.entries[2..]), Err(LogError::Gap));
-    assert_eq!(
-        (log.head3(), log.entries().len()),
-        (before, 1),
-        "nothing changed"
-    );
+    assert_eq!((log.head3(), log.entries().len()), (before, 1), "nothing changed");
     assert_eq!(log.merge(&world.entries[1..]), Ok(true));
     assert_eq!(log.merge(&world.entries), Ok(false));
     assert_eq!(live(&world, &log), [0, 1, 2]);
@@ -415,21 +309,10 @@ fn t14_every_flipped_bit_of_an_entry_is_refused() {
     for bit in 0..64 * 8 {
         let mut bad = good.clone();
         bad.sig[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(
-            base.clone().merge(&[bad]),
-            Err(LogError::Signature),
-            "signature {bit}"
-        );
+        assert_eq!(base.clone().merge(&[bad]), Err(LogError::Signature), "signature {bit}");
     }
     for signer in [vec![], vec![1; 8], world.id(1).0.to_vec(), vec![0; 7]] {
-        assert!(
-            base.clone()
-                .merge(&[proto::Signed {
-                    signer,
-                    ..good.clone()
-                }])
-                .is_err()
-        );
+        assert!(base.clone().merge(&[proto::Signed { signer, ..good.clone() }]).is_err());
     }
 }
 
@@ -442,10 +325,7 @@ fn entries_of_another_account_are_refused() {
         first: Some(cert(&other.devices[0])),
         nonce: vec![2; 16],
     };
-    let entry = proto::LogEntry {
-        e: Some(E::Genesis(genesis)),
-        ..Default::default()
-    };
+    let entry = proto::LogEntry { e: Some(E::Genesis(genesis)), ..Default::default() };
     other.entries = vec![sign_entry(&other.root, &[], &entry)];
     other.aid = account_id(&other.entries[0].body);
     assert_ne!(other.aid, world.aid);
@@ -469,13 +349,7 @@ fn what_only_the_root_may_say_is_refused_from_devices() {
             new_root_vk: world.root.verifying_key().as_bytes().to_vec(),
             new_root_sig: world
                 .root
-                .sign(
-                    NEW_ROOT_PURPOSE,
-                    &[
-                        &Aid20::of(&world.aid).0,
-                        world.root.verifying_key().as_bytes(),
-                    ],
-                )
+                .sign(NEW_ROOT_PURPOSE, &[&Aid20::of(&world.aid).0, world.root.verifying_key().as_bytes()])
                 .to_vec(),
         }),
     ] {
@@ -496,78 +370,27 @@ fn impossible_entries_are_refused() {
     let signed = |entry: &proto::LogEntry| sign_entry(&world.devices[0], &world.id(0).0, entry);
     assert_eq!(world.log().merge(&[signed(&good)]), Ok(true));
     let genesis_prev = good.prev[0].clone();
-    let wrong_id = proto::DeviceCert {
-        device_id: vec![0; 8],
-        ..cert(&world.devices[1])
-    };
-    let weak_key = proto::DeviceCert {
-        ddh: vec![0; 32],
-        ..cert(&world.devices[1])
-    };
-    let add = |cert| {
-        Some(E::Add(proto::AddDevice {
-            cert: Some(cert),
-            link_transcript: vec![],
-        }))
-    };
+    let wrong_id = proto::DeviceCert { device_id: vec![0; 8], ..cert(&world.devices[1]) };
+    let weak_key = proto::DeviceCert { ddh: vec![0; 32], ..cert(&world.devices[1]) };
+    let add = |cert| Some(E::Add(proto::AddDevice { cert: Some(cert), link_transcript: vec![] }));
     for bad in [
+        proto::LogEntry { lamport: 2, ..good.clone() },
+        proto::LogEntry { lamport: 0, ..good.clone() },
+        proto::LogEntry { prev: vec![], ..good.clone() },
+        proto::LogEntry { prev: vec![genesis_prev.clone(), genesis_prev.clone()], ..good.clone() },
+        proto::LogEntry { prev: vec![vec![0; 15]], ..good.clone() },
+        proto::LogEntry { prev: (0..5).map(|n| vec![n; 16]).collect(), ..good.clone() },
+        proto::LogEntry { e: add(wrong_id), ..good.clone() },
+        proto::LogEntry { e: add(weak_key), ..good.clone() },
+        proto::LogEntry { e: Some(E::Add(proto::AddDevice::default())), ..good.clone() },
         proto::LogEntry {
-            lamport: 2,
-            ..good.clone()
-        },
-        proto::LogEntry {
-            lamport: 0,
-            ..good.clone()
-        },
-        proto::LogEntry {
-            prev: vec![],
-            ..good.clone()
-        },
-        proto::LogEntry {
-            prev: vec![genesis_prev.clone(), genesis_prev.clone()],
-            ..good.clone()
-        },
-        proto::LogEntry {
-            prev: vec![vec![0; 15]],
-            ..good.clone()
-        },
-        proto::LogEntry {
-            prev: (0..5).map(|n| vec![n; 16]).collect(),
-            ..good.clone()
-        },
-        proto::LogEntry {
-            e: add(wrong_id),
-            ..good.clone()
-        },
-        proto::LogEntry {
-            e: add(weak_key),
-            ..good.clone()
-        },
-        proto::LogEntry {
-            e: Some(E::Add(proto::AddDevice::default())),
-            ..good.clone()
-        },
-        proto::LogEntry {
-            e: Some(E::Revoke(proto::RevokeDevice {
-                device_id: vec![1; 9],
-                ..Default::default()
-            })),
+            e: Some(E::Revoke(proto::RevokeDevice { device_id: vec![1; 9], ..Default::default() })),
             ..good.clone()
         },
     ] {
-        assert_eq!(
-            world.log().merge(&[signed(&bad)]),
-            Err(LogError::Malformed),
-            "{bad:?}"
-        );
+        assert_eq!(world.log().merge(&[signed(&bad)]), Err(LogError::Malformed), "{bad:?}");
     }
-    assert_eq!(
-        world.log().merge(&[proto::Signed {
-            alg: 2,
-            ..signed(&good)
-        }]),
-        Err(LogError::Malformed)
-    );
+    assert_eq!(world.log().merge(&[proto::Signed { alg: 2, ..signed(&good) }]), Err(LogError::Malformed));
     assert_eq!(DeviceLog::read(&[]).err(), Some(LogError::Genesis));
 }
 
@@ -608,10 +431,7 @@ fn no_more_than_the_allowed_number_of_devices_is_live() {
     world.add(By::Root, &[last], DEVICES_MAX + 2);
     let live = world.live();
     assert_eq!(live.len(), DEVICES_MAX);
-    assert!(
-        live.contains(&(DEVICES_MAX + 2)),
-        "what the root adds goes first"
-    );
+    assert!(live.contains(&(DEVICES_MAX + 2)), "what the root adds goes first");
 }
 
 #[test]
@@ -640,14 +460,7 @@ fn an_entry_follows_at_most_four_heads_and_first_those_that_count() {
     let add1 = world.add(By::Device(0), &[0], 1);
     let revoked = world.revoke(By::Device(0), &[add1], 1);
     for face in 0..6 {
-        world.write(
-            By::Device(1),
-            &[add1],
-            E::Policy(proto::LogPolicy {
-                face,
-                ..Default::default()
-            }),
-        );
+        world.write(By::Device(1), &[add1], E::Policy(proto::LogPolicy { face, ..Default::default() }));
     }
     let next = world.log().next_entry(policy());
     assert_eq!(next.prev.len(), PREDECESSORS_MAX);
@@ -664,36 +477,18 @@ struct Event {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    (
-        0usize..6,
-        proptest::collection::vec(any::<usize>(), 1..3),
-        0usize..10,
-        0usize..5,
-    )
-        .prop_map(|(by, after, what, device)| Event {
-            by,
-            after,
-            what,
-            device,
-        })
+    (0usize..6, proptest::collection::vec(any::<usize>(), 1..3), 0usize..10, 0usize..5)
+        .prop_map(|(by, after, what, device)| Event { by, after, what, device })
 }
 
 /// Writes those of the events that a program could write: the author must have been added in their past.
 fn play(events: &[Event]) -> World {
     let mut world = World::new(5);
     for event in events {
-        let mut prev: Vec<usize> = event
-            .after
-            .iter()
-            .map(|n| n % world.entries.len())
-            .collect();
+        let mut prev: Vec<usize> = event.after.iter().map(|n| n % world.entries.len()).collect();
         prev.sort_unstable();
         prev.dedup();
-        let by = if event.by == 5 {
-            By::Root
-        } else {
-            By::Device(event.by)
-        };
+        let by = if event.by == 5 { By::Root } else { By::Device(event.by) };
         let number = world.entries.len();
         match event.what {
             0..=3 => world.add(by, &prev, event.device),

@@ -27,9 +27,7 @@ pub(super) struct Bits([u64; WORDS]);
 
 impl Bits {
     pub(super) fn has(&self, place: usize) -> bool {
-        self.0
-            .get(place / 64)
-            .is_some_and(|word| word >> (place % 64) & 1 == 1)
+        self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
     }
 
     pub(super) fn add(&mut self, place: usize) {
@@ -63,11 +61,7 @@ pub(super) fn resolve(entries: &[Entry], pasts: &[Bits]) -> Option<State> {
         Kind::Genesis { root, .. } => Some(root),
         _ => None,
     })?;
-    let mut rules = Rules {
-        entries,
-        pasts,
-        verdicts: vec![None; entries.len()],
-    };
+    let mut rules = Rules { entries, pasts, verdicts: vec![None; entries.len()] };
     let root = rules.judge_root(genesis_root);
     rules.judge_devices();
     Some(rules.state(root))
@@ -97,24 +91,15 @@ impl Rules<'_> {
         // Each round uses up one rotation, and a key that was in force before ends the chain.
         loop {
             let signed_by_root = |e: &Entry| e.root_key == Some(root);
-            let rotation = self.places().find(|(place, e)| {
-                matches!(e.kind, Kind::Rotate { .. }) && signed_by_root(e) && !void.has(*place)
-            });
-            let Some((
-                winner,
-                Entry {
-                    kind: Kind::Rotate { root: next },
-                    ..
-                },
-            )) = rotation
-            else {
+            let rotation = self
+                .places()
+                .find(|(place, e)| matches!(e.kind, Kind::Rotate { .. }) && signed_by_root(e) && !void.has(*place));
+            let Some((winner, Entry { kind: Kind::Rotate { root: next }, .. })) = rotation else {
                 break;
             };
             let unknown: Vec<usize> = self
                 .places()
-                .filter(|(place, e)| {
-                    signed_by_root(e) && *place != winner && !self.knows(winner, *place)
-                })
+                .filter(|(place, e)| signed_by_root(e) && *place != winner && !self.knows(winner, *place))
                 .map(|(place, _)| place)
                 .collect();
             for place in unknown {
@@ -136,10 +121,7 @@ impl Rules<'_> {
 
     /// Decides on the entries of devices.
     fn judge_devices(&mut self) {
-        let grounds: Vec<Grounds> = self
-            .places()
-            .map(|(place, entry)| self.grounds(place, entry))
-            .collect();
+        let grounds: Vec<Grounds> = self.places().map(|(place, entry)| self.grounds(place, entry)).collect();
         while self.verdicts.contains(&None) {
             if !self.judge_open(&grounds) {
                 self.break_circles(&grounds);
@@ -149,23 +131,16 @@ impl Rules<'_> {
 
     fn grounds(&self, place: usize, entry: &Entry) -> Grounds {
         let Author::Device(author) = entry.author else {
-            return Grounds {
-                against: Vec::new(),
-                by: Vec::new(),
-            };
+            return Grounds { against: Vec::new(), by: Vec::new() };
         };
         let against = self
             .places()
-            .filter(|(other, _)| {
-                *other != place && self.revokes(*other, &author) && !self.knows(*other, place)
-            })
+            .filter(|(other, _)| *other != place && self.revokes(*other, &author) && !self.knows(*other, place))
             .map(|(other, _)| other)
             .collect();
         let by = self
             .places()
-            .filter(|(other, e)| {
-                self.knows(place, *other) && e.introduced().is_some_and(|d| d.id == author)
-            })
+            .filter(|(other, e)| self.knows(place, *other) && e.introduced().is_some_and(|d| d.id == author))
             .map(|(other, _)| other)
             .collect();
         Grounds { against, by }
@@ -178,17 +153,15 @@ impl Rules<'_> {
             if self.verdict(place).is_some() {
                 continue;
             }
-            let any =
-                |places: &[usize], verdict| places.iter().any(|p| self.verdict(*p) == verdict);
-            let verdict = if any(&grounds.against, Some(true))
-                || !any(&grounds.by, Some(true)) && !any(&grounds.by, None)
-            {
-                Some(false)
-            } else if !any(&grounds.against, None) && any(&grounds.by, Some(true)) {
-                Some(true)
-            } else {
-                None
-            };
+            let any = |places: &[usize], verdict| places.iter().any(|p| self.verdict(*p) == verdict);
+            let verdict =
+                if any(&grounds.against, Some(true)) || !any(&grounds.by, Some(true)) && !any(&grounds.by, None) {
+                    Some(false)
+                } else if !any(&grounds.against, None) && any(&grounds.by, Some(true)) {
+                    Some(true)
+                } else {
+                    None
+                };
             if let (Some(_), Some(slot)) = (verdict, self.verdicts.get_mut(place)) {
                 *slot = verdict;
                 progress = true;
@@ -199,31 +172,19 @@ impl Rules<'_> {
 
     /// Only circles are left: lets the revocations count in those that depend on nothing undecided outside themselves.
     fn break_circles(&mut self, grounds: &[Grounds]) {
-        let open: Vec<usize> = (0..grounds.len())
-            .filter(|p| self.verdict(*p).is_none())
-            .collect();
+        let open: Vec<usize> = (0..grounds.len()).filter(|p| self.verdict(*p).is_none()).collect();
         let reach = self.reach(grounds, &open);
         let reaches = |from: usize, to: usize| reach.get(from).is_some_and(|bits| bits.has(to));
         let independent: Vec<usize> = open
             .iter()
             .copied()
-            .filter(|p| {
-                open.iter()
-                    .all(|other| !reaches(*p, *other) || reaches(*other, *p))
-            })
+            .filter(|p| open.iter().all(|other| !reaches(*p, *other) || reaches(*other, *p)))
             .collect();
-        let revocations: Vec<usize> = independent
-            .iter()
-            .copied()
-            .filter(|p| self.entries.get(*p).is_some_and(is_revocation))
-            .collect();
+        let revocations: Vec<usize> =
+            independent.iter().copied().filter(|p| self.entries.get(*p).is_some_and(is_revocation)).collect();
         // A circle without a revocation cannot exist, since additions only depend on their past; were there one, it
         // would be void, so that this ends.
-        let (places, verdict) = if revocations.is_empty() {
-            (open, false)
-        } else {
-            (revocations, true)
-        };
+        let (places, verdict) = if revocations.is_empty() { (open, false) } else { (revocations, true) };
         for place in places {
             if let Some(slot) = self.verdicts.get_mut(place) {
                 *slot = Some(verdict);
@@ -235,12 +196,7 @@ impl Rules<'_> {
     fn reach(&self, grounds: &[Grounds], open: &[usize]) -> Vec<Bits> {
         let mut reach = vec![Bits::default(); grounds.len()];
         for (bits, grounds) in reach.iter_mut().zip(grounds) {
-            for place in grounds
-                .against
-                .iter()
-                .chain(&grounds.by)
-                .filter(|p| self.verdict(**p).is_none())
-            {
+            for place in grounds.against.iter().chain(&grounds.by).filter(|p| self.verdict(**p).is_none()) {
                 bits.add(*place);
             }
         }
@@ -263,9 +219,7 @@ impl Rules<'_> {
         let mut added: Vec<&Device> = Vec::new();
         // Devices the root added come first when there are more than an account may have.
         for by_root in [true, false] {
-            let entries = self
-                .counting()
-                .filter(|(_, e)| (e.author == Author::Root) == by_root);
+            let entries = self.counting().filter(|(_, e)| (e.author == Author::Root) == by_root);
             for device in entries.filter_map(|(_, e)| e.introduced()) {
                 if !added.iter().any(|other| other.id == device.id) {
                     added.push(device);
@@ -277,12 +231,7 @@ impl Rules<'_> {
             .map(|device| device.id)
             .filter(|id| self.counting().any(|(place, _)| self.revokes(place, id)))
             .collect();
-        let live = added
-            .into_iter()
-            .filter(|d| !revoked.contains(&d.id))
-            .take(DEVICES_MAX)
-            .cloned()
-            .collect();
+        let live = added.into_iter().filter(|d| !revoked.contains(&d.id)).take(DEVICES_MAX).cloned().collect();
         let policy = self.counting().filter_map(|(_, e)| match &e.kind {
             Kind::Policy(policy) => Some(policy.clone()),
             _ => None,
@@ -302,8 +251,7 @@ impl Rules<'_> {
     }
 
     fn counting(&self) -> impl Iterator<Item = (usize, &Entry)> {
-        self.places()
-            .filter(|(place, _)| self.verdict(*place) == Some(true))
+        self.places().filter(|(place, _)| self.verdict(*place) == Some(true))
     }
 
     fn verdict(&self, place: usize) -> Option<bool> {
@@ -319,9 +267,9 @@ impl Rules<'_> {
     fn revokes(&self, place: usize, device: &DeviceId) -> bool {
         match self.entries.get(place).map(|e| &e.kind) {
             Some(Kind::Revoke(target)) => target == device,
-            Some(Kind::RevokeAll) => self.places().any(|(other, e)| {
-                self.knows(place, other) && e.introduced().is_some_and(|d| d.id == *device)
-            }),
+            Some(Kind::RevokeAll) => self
+                .places()
+                .any(|(other, e)| self.knows(place, other) && e.introduced().is_some_and(|d| d.id == *device)),
             _ => false,
         }
     }

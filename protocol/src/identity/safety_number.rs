@@ -46,10 +46,7 @@ impl SafetyNumber {
     /// Of this account and another; takes some milliseconds.
     pub fn new(own: &AccountId, theirs: &AccountId) -> Self {
         // For us the account id is both the stable name and the key: it is the hash of everything it stands for.
-        Self {
-            own: fingerprint(&own.0, &own.0),
-            theirs: fingerprint(&theirs.0, &theirs.0),
-        }
+        Self { own: fingerprint(&own.0, &own.0), theirs: fingerprint(&theirs.0, &theirs.0) }
     }
 
     /// The 60 digits, the same on both ends.
@@ -60,9 +57,7 @@ impl SafetyNumber {
     /// The 60 digits in 12 groups of five, with spaces.
     pub fn grouped(&self) -> String {
         let digits = self.digits();
-        let groups: Vec<&str> = (0..2 * GROUPS)
-            .filter_map(|group| digits.get(group * 5..group * 5 + 5))
-            .collect();
+        let groups: Vec<&str> = (0..2 * GROUPS).filter_map(|group| digits.get(group * 5..group * 5 + 5)).collect();
         groups.join(" ")
     }
 
@@ -78,12 +73,8 @@ impl SafetyNumber {
     /// [`NotASafetyNumber`] for any other text.
     pub fn compare(&self, scanned: &str) -> Result<Comparison, NotASafetyNumber> {
         let scanned = scanned.trim();
-        let (prefix, code) = scanned
-            .split_at_checked(QR_PREFIX.len())
-            .ok_or(NotASafetyNumber)?;
-        if !prefix.eq_ignore_ascii_case(QR_PREFIX)
-            || code.len() > 2 * base32::encode_lower(&[0; 65]).len()
-        {
+        let (prefix, code) = scanned.split_at_checked(QR_PREFIX.len()).ok_or(NotASafetyNumber)?;
+        if !prefix.eq_ignore_ascii_case(QR_PREFIX) || code.len() > 2 * base32::encode_lower(&[0; 65]).len() {
             return Err(NotASafetyNumber);
         }
         let bytes = base32::decode(code).ok_or(NotASafetyNumber)?;
@@ -92,27 +83,16 @@ impl SafetyNumber {
             return Err(NotASafetyNumber);
         }
         let expected = [self.theirs, self.own].concat();
-        Ok(if expected.ct_eq(halves).into() {
-            Comparison::Same
-        } else {
-            Comparison::Different
-        })
+        Ok(if expected.ct_eq(halves).into() { Comparison::Same } else { Comparison::Different })
     }
 }
 
 /// One half: iterated hash over a key and the stable name of its owner.
 fn fingerprint(stable_id: &[u8], key: &[u8]) -> [u8; 32] {
-    let first = Sha512::new()
-        .chain_update(VERSION)
-        .chain_update(key)
-        .chain_update(stable_id)
-        .chain_update(key);
+    let first = Sha512::new().chain_update(VERSION).chain_update(key).chain_update(stable_id).chain_update(key);
     let mut digest = first.finalize();
     for _ in 1..ROUNDS {
-        digest = Sha512::new()
-            .chain_update(digest)
-            .chain_update(key)
-            .finalize();
+        digest = Sha512::new().chain_update(digest).chain_update(key).finalize();
     }
     let mut out = [0; 32];
     out.copy_from_slice(&digest[..32]);
@@ -128,17 +108,8 @@ fn digits(a: &[u8; 32], b: &[u8; 32]) -> String {
 
 /// 30 digits of one half: six groups of five bytes, each modulo 100,000.
 fn half(fingerprint: &[u8; 32]) -> String {
-    let group = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0u64, |number, byte| number << 8 | u64::from(*byte))
-            % 100_000
-    };
-    fingerprint
-        .chunks_exact(5)
-        .take(GROUPS)
-        .map(|bytes| format!("{:05}", group(bytes)))
-        .collect()
+    let group = |bytes: &[u8]| bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte)) % 100_000;
+    fingerprint.chunks_exact(5).take(GROUPS).map(|bytes| format!("{:05}", group(bytes))).collect()
 }
 
 #[cfg(test)]
@@ -146,28 +117,16 @@ mod tests {
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len())
-            .step_by(2)
-            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-            .collect()
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
     }
 
     #[test]
     fn the_published_vector_of_signal_holds() {
         let alice_key = hex("0506863bc66d02b40d27b8d49ca7c09e9239236f9d7d25d6fcca5ce13c7064d868");
         let bob_key = hex("05f781b6fb32fed9ba1cf2de978d4d5da28dc34046ae814402b5c0dbd96fda907b");
-        let (alice, bob) = (
-            fingerprint(b"+14152222222", &alice_key),
-            fingerprint(b"+14153333333", &bob_key),
-        );
-        assert_eq!(
-            alice[..],
-            hex("1e301a0353dce3dbe7684cb8336e85136cdc0ee96219494ada305d62a7bd61df")
-        );
-        assert_eq!(
-            bob[..],
-            hex("d62cbf73a11592015b6b9f1682ac306fea3aaf3885b84d12bca631e9d4fb3a4d")
-        );
+        let (alice, bob) = (fingerprint(b"+14152222222", &alice_key), fingerprint(b"+14153333333", &bob_key));
+        assert_eq!(alice[..], hex("1e301a0353dce3dbe7684cb8336e85136cdc0ee96219494ada305d62a7bd61df"));
+        assert_eq!(bob[..], hex("d62cbf73a11592015b6b9f1682ac306fea3aaf3885b84d12bca631e9d4fb3a4d"));
         let expected = "300354477692869396892869876765458257569162576843440918079131";
         assert_eq!(digits(&alice, &bob), expected);
         assert_eq!(digits(&bob, &alice), expected);
@@ -179,19 +138,9 @@ mod tests {
         let (at_ann, at_bob) = (SafetyNumber::new(&ann, &bob), SafetyNumber::new(&bob, &ann));
         assert_eq!(at_ann.digits(), at_bob.digits());
         assert_eq!(at_ann.digits().len(), 60);
-        assert_eq!(
-            at_ann
-                .grouped()
-                .split(' ')
-                .map(str::len)
-                .collect::<Vec<_>>(),
-            [5; 12]
-        );
+        assert_eq!(at_ann.grouped().split(' ').map(str::len).collect::<Vec<_>>(), [5; 12]);
         assert_eq!(at_ann.compare(&at_bob.qr()), Ok(Comparison::Same));
-        assert_eq!(
-            at_bob.compare(&format!(" {}\n", at_ann.qr().to_lowercase())),
-            Ok(Comparison::Same)
-        );
+        assert_eq!(at_bob.compare(&format!(" {}\n", at_ann.qr().to_lowercase())), Ok(Comparison::Same));
     }
 
     #[test]
@@ -199,19 +148,9 @@ mod tests {
         let (ann, bob, eve) = (AccountId([1; 32]), AccountId([2; 32]), AccountId([3; 32]));
         let at_ann = SafetyNumber::new(&ann, &bob);
         assert_ne!(at_ann.digits(), SafetyNumber::new(&ann, &eve).digits());
-        assert_eq!(
-            at_ann.compare(&SafetyNumber::new(&bob, &eve).qr()),
-            Ok(Comparison::Different)
-        );
-        assert_eq!(
-            at_ann.compare(&SafetyNumber::new(&eve, &ann).qr()),
-            Ok(Comparison::Different)
-        );
-        assert_eq!(
-            at_ann.compare(&at_ann.qr()),
-            Ok(Comparison::Different),
-            "one's own code proves nothing"
-        );
+        assert_eq!(at_ann.compare(&SafetyNumber::new(&bob, &eve).qr()), Ok(Comparison::Different));
+        assert_eq!(at_ann.compare(&SafetyNumber::new(&eve, &ann).qr()), Ok(Comparison::Different));
+        assert_eq!(at_ann.compare(&at_ann.qr()), Ok(Comparison::Different), "one's own code proves nothing");
     }
 
     #[test]

@@ -27,15 +27,8 @@ pub(super) struct OpenHeader<'a> {
 impl<'a> Parts<'a> {
     pub(super) fn header(&self, key: &Secret<32>) -> Result<OpenHeader<'a>, OpenError> {
         let (clear, len) = Header::open(key, &self.tag, self.rest).ok_or(OpenError::BadHeader)?;
-        let (sealed, body) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(OpenError::BadHeader)?;
-        Ok(OpenHeader {
-            clear,
-            sealed,
-            body,
-        })
+        let (sealed, body) = self.rest.split_at_checked(len).ok_or(OpenError::BadHeader)?;
+        Ok(OpenHeader { clear, sealed, body })
     }
 }
 
@@ -43,13 +36,8 @@ pub(super) fn split_envelope(envelope: &[u8]) -> Result<Parts<'_>, OpenError> {
     if envelope.len() > ENVELOPE_BYTES_MAX {
         return Err(OpenError::Length);
     }
-    let (fixed, rest) = envelope
-        .split_at_checked(FIXED_BYTES)
-        .ok_or(OpenError::Length)?;
-    let tag = fixed
-        .get(4..)
-        .and_then(Tag::read)
-        .ok_or(OpenError::Length)?;
+    let (fixed, rest) = envelope.split_at_checked(FIXED_BYTES).ok_or(OpenError::Length)?;
+    let tag = fixed.get(4..).and_then(Tag::read).ok_or(OpenError::Length)?;
     Ok(Parts { fixed, tag, rest })
 }
 
@@ -60,13 +48,8 @@ pub(super) fn open_body(
     header: &OpenHeader<'_>,
 ) -> Result<Vec<u8>, OpenError> {
     let (key, nonce) = body_key(message_key, &header.clear.salt);
-    aead::open(
-        &key,
-        nonce.expose(),
-        &body_ad(ad, parts.fixed, header.sealed),
-        header.body,
-    )
-    .map_err(|_| OpenError::Rejected)
+    aead::open(&key, nonce.expose(), &body_ad(ad, parts.fixed, header.sealed), header.body)
+        .map_err(|_| OpenError::Rejected)
 }
 
 /// Key and nonce of one body.

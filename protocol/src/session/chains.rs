@@ -31,14 +31,7 @@ pub(super) struct ReceivingChain {
 
 impl SendingChain {
     pub(super) fn new(header_key: Secret<32>, chain_key: Secret<32>, index: u32) -> Self {
-        Self {
-            header_key,
-            chain_key,
-            index,
-            next: 0,
-            confirmed: false,
-            receipted: 0,
-        }
+        Self { header_key, chain_key, index, next: 0, confirmed: false, receipted: 0 }
     }
 }
 
@@ -51,38 +44,21 @@ pub(super) struct Reached {
 
 impl ReceivingChain {
     /// The receipt of message `n`, if it is ahead within `reach` and the envelope carries its tag.
-    pub(super) fn check(
-        &self,
-        n: u32,
-        reach: u32,
-        parts: &Parts<'_>,
-    ) -> Result<Preimage, OpenError> {
+    pub(super) fn check(&self, n: u32, reach: u32, parts: &Parts<'_>) -> Result<Preimage, OpenError> {
         let ahead = n.checked_sub(self.next).ok_or(OpenError::UnknownTag)?;
         if ahead > reach || n == u32::MAX {
             return Err(OpenError::TooFar);
         }
         let preimage = TagKey::of(&self.header_key).preimage(n);
-        if tag_of(&preimage) == parts.tag {
-            Ok(preimage)
-        } else {
-            Err(OpenError::UnknownTag)
-        }
+        if tag_of(&preimage) == parts.tag { Ok(preimage) } else { Err(OpenError::UnknownTag) }
     }
 
     /// Moves behind message `n`, which [`Self::check`] found to be ahead and within reach.
     pub(super) fn advance(&self, n: u32) -> Reached {
         let (at, passed) = self.advance_by(n.saturating_sub(self.next));
         let (message_key, chain_key) = chain_step(&at.chain_key);
-        let chain = Self {
-            chain_key,
-            next: n.saturating_add(1),
-            ..at
-        };
-        Reached {
-            chain,
-            message_key,
-            passed,
-        }
+        let chain = Self { chain_key, next: n.saturating_add(1), ..at };
+        Reached { chain, message_key, passed }
     }
 
     /// Moves over `count` messages, bounded by the caller, and returns their keys.
@@ -93,11 +69,7 @@ impl ReceivingChain {
         for _ in 0..count {
             let (message_key, chain_key) = chain_step(&chain.chain_key);
             passed.push((chain.next, message_key));
-            chain = Self {
-                chain_key,
-                next: chain.next.saturating_add(1),
-                ..chain
-            };
+            chain = Self { chain_key, next: chain.next.saturating_add(1), ..chain };
         }
         (chain, passed)
     }
@@ -112,17 +84,10 @@ pub(super) struct RootStep {
 pub(super) fn root_step(root: &Secret<32>, shared: &Secret<32>) -> RootStep {
     let (root, rest) = kdf::<96>(shared.expose(), root.expose(), "silbo/1/root").split::<32, 64>();
     let (chain_key, next_header_key) = rest.split();
-    RootStep {
-        root,
-        chain_key,
-        next_header_key,
-    }
+    RootStep { root, chain_key, next_header_key }
 }
 
 /// The message key and the next chain key.
 pub(super) fn chain_step(chain_key: &Secret<32>) -> (Secret<32>, Secret<32>) {
-    (
-        Secret::new(mac(chain_key.expose(), &[1])),
-        Secret::new(mac(chain_key.expose(), &[2])),
-    )
+    (Secret::new(mac(chain_key.expose(), &[1])), Secret::new(mac(chain_key.expose(), &[2])))
 }

@@ -36,12 +36,7 @@ pub fn reusable_tag(key: &Secret<32>, n: u32) -> Tag {
 }
 
 /// Boxes padded bytes into a whole envelope. `fixed` is the envelope's fixed part and tag, authenticated with them.
-pub fn seal_box(
-    key: &Secret<32>,
-    fixed: &[u8; FIXED_BYTES],
-    padded: &[u8],
-    chance: &mut Chance,
-) -> Vec<u8> {
+pub fn seal_box(key: &Secret<32>, fixed: &[u8; FIXED_BYTES], padded: &[u8], chance: &mut Chance) -> Vec<u8> {
     let salt: [u8; SALT_BYTES] = chance.bytes();
     let body = aead::seal(&box_key(key, &salt), &NONCE_ONCE, fixed, padded);
     [fixed.as_slice(), &salt, &body].concat()
@@ -73,33 +68,21 @@ mod tests {
     fn a_box_opens_to_what_was_put_in() {
         let sealed = boxed(b"init", &mut Chance::from_seed([1; 32]));
         assert_eq!(sealed.len(), 4 + BOX_OVERHEAD);
-        assert_eq!(
-            open_box(&Secret::new([4; 32]), &sealed),
-            Some(b"init".to_vec())
-        );
+        assert_eq!(open_box(&Secret::new([4; 32]), &sealed), Some(b"init".to_vec()));
         assert_eq!(open_box(&Secret::new([5; 32]), &sealed), None);
-        assert_eq!(
-            open_box(&Secret::new([4; 32]), &vec![0; ENVELOPE_BYTES_MAX + 1]),
-            None
-        );
+        assert_eq!(open_box(&Secret::new([4; 32]), &vec![0; ENVELOPE_BYTES_MAX + 1]), None);
     }
 
     #[test]
     fn one_tag_boxed_twice_uses_two_keys() {
         let mut chance = Chance::from_seed([1; 32]);
         let (one, two) = (boxed(&[0; 64], &mut chance), boxed(&[0; 64], &mut chance));
-        assert_ne!(
-            one[FIXED_BYTES + SALT_BYTES..],
-            two[FIXED_BYTES + SALT_BYTES..]
-        );
+        assert_ne!(one[FIXED_BYTES + SALT_BYTES..], two[FIXED_BYTES + SALT_BYTES..]);
     }
 
     #[test]
     fn t14_every_flipped_bit_of_a_box_is_rejected() {
-        let (key, sealed) = (
-            Secret::new([4; 32]),
-            boxed(&[9; 200], &mut Chance::from_seed([1; 32])),
-        );
+        let (key, sealed) = (Secret::new([4; 32]), boxed(&[9; 200], &mut Chance::from_seed([1; 32])));
         for bit in 0..sealed.len() * 8 {
             let mut flipped = sealed.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

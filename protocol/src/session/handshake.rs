@@ -107,9 +107,7 @@ pub fn initiate(
         &th0,
         &ephemeral.diffie_hellman(&peer.ddh)?,
         &ephemeral.diffie_hellman(&peer.spk)?,
-        otk.map(|key| ephemeral.diffie_hellman(key))
-            .transpose()?
-            .as_ref(),
+        otk.map(|key| ephemeral.diffie_hellman(key)).transpose()?.as_ref(),
         &shared,
         psk,
     );
@@ -154,20 +152,13 @@ pub fn respond_identity(
         return Err(HandshakeError::UnknownPrekey);
     }
     let ephemeral = PublicKey::read(&init.ek)?;
-    let otk = own
-        .otk
-        .as_ref()
-        .filter(|(id, _)| *id == init.otk_id)
-        .map(|(id, key)| (*id, key));
+    let otk = own.otk.as_ref().filter(|(id, _)| *id == init.otk_id).map(|(id, key)| (*id, key));
     let th0 = transcript(&Transcript {
         aid: &me.aid,
         cert: me.cert,
         spk: (own.spk_id, &own.spk.public()),
         pq: (own.pq_id, &own.pq.public()),
-        otk: otk
-            .map(|(id, key)| (id, key.public()))
-            .as_ref()
-            .map(|(id, key)| (*id, key)),
+        otk: otk.map(|(id, key)| (id, key.public())).as_ref().map(|(id, key)| (*id, key)),
         ephemeral: &ephemeral,
         kem_ct: &init.kem_ct,
     });
@@ -175,22 +166,13 @@ pub fn respond_identity(
         &th0,
         &me.ddh.diffie_hellman(&ephemeral)?,
         &own.spk.diffie_hellman(&ephemeral)?,
-        otk.map(|(_, key)| key.diffie_hellman(&ephemeral))
-            .transpose()?
-            .as_ref(),
+        otk.map(|(_, key)| key.diffie_hellman(&ephemeral)).transpose()?.as_ref(),
         &own.pq.decapsulate(&init.kem_ct)?,
         psk,
     );
-    let identity = aead::open(&first.identity_key, &NONCE_ONCE, &th0, &init.id_ct)
-        .map_err(|_| HandshakeError::Rejected)?;
-    Ok(HalfOpen {
-        identity,
-        th0,
-        id_ct: init.id_ct.clone(),
-        first,
-        own_aid: me.aid,
-        spk: own.spk.clone(),
-    })
+    let identity =
+        aead::open(&first.identity_key, &NONCE_ONCE, &th0, &init.id_ct).map_err(|_| HandshakeError::Rejected)?;
+    Ok(HalfOpen { identity, th0, id_ct: init.id_ct.clone(), first, own_aid: me.aid, spk: own.spk.clone() })
 }
 
 /// A handshake whose sender is claimed and not yet proven.
@@ -219,19 +201,9 @@ impl HalfOpen {
     ///
     /// # Errors
     /// [`HandshakeError::X25519`] if the agreement gives nothing.
-    pub fn finish(
-        self,
-        peer_aid: &AccountId,
-        peer_ddh: &PublicKey,
-    ) -> Result<(Session, SessionId), HandshakeError> {
+    pub fn finish(self, peer_aid: &AccountId, peer_ddh: &PublicKey) -> Result<(Session, SessionId), HandshakeError> {
         let dh1 = self.spk.diffie_hellman(peer_ddh)?;
-        let keys = self.first.finish(
-            &self.th0,
-            &self.id_ct,
-            (peer_aid, peer_ddh),
-            &self.own_aid,
-            &dh1,
-        );
+        let keys = self.first.finish(&self.th0, &self.id_ct, (peer_aid, peer_ddh), &self.own_aid, &dh1);
         let session = Session::responder(keys, self.spk);
         let id = session.id();
         Ok((session, id))
@@ -258,9 +230,7 @@ struct Transcript<'a> {
 }
 
 fn transcript(t: &Transcript<'_>) -> [u8; 32] {
-    let (has_otk, otk_id, otk) = t
-        .otk
-        .map_or((0, 0, Vec::new()), |(id, key)| (1, id, key.typed()));
+    let (has_otk, otk_id, otk) = t.otk.map_or((0, 0, Vec::new()), |(id, key)| (1, id, key.typed()));
     hash(
         "silbo/1/th0",
         &[
@@ -300,19 +270,9 @@ impl FirstStage {
         psk: &Secret<32>,
     ) -> Self {
         let dh4: &[u8] = dh4.map_or(&[], |secret| secret.expose());
-        let ikm: [&[u8]; 6] = [
-            &[0xFF; 32],
-            dh2.expose(),
-            dh3.expose(),
-            dh4,
-            shared.expose(),
-            psk.expose(),
-        ];
+        let ikm: [&[u8]; 6] = [&[0xFF; 32], dh2.expose(), dh3.expose(), dh4, shared.expose(), psk.expose()];
         let (identity_key, chain) = kdf_fields::<64>(&ikm, th0, "silbo/1/x0").split();
-        Self {
-            identity_key,
-            chain,
-        }
+        Self { identity_key, chain }
     }
 
     /// `from` is the initiator with its agreement key, `to` the responder.
@@ -324,10 +284,7 @@ impl FirstStage {
         to: &AccountId,
         dh1: &Secret<32>,
     ) -> SessionKeys {
-        let th1 = hash(
-            "silbo/1/th1",
-            &[th0, id_ct, from.0.as_bytes(), &from.1.typed()],
-        );
+        let th1 = hash("silbo/1/th1", &[th0, id_ct, from.0.as_bytes(), &from.1.typed()]);
         let out = kdf_fields::<96>(&[self.chain.expose(), dh1.expose()], &th1, "silbo/1/x1");
         let (root, header_keys) = out.split::<32, 64>();
         let (forward_header, back_header) = header_keys.split();

@@ -17,6 +17,12 @@ const SALT_BYTES: usize = 8;
 /// Flag: the sender's ratchet key is present.
 const HAS_DH: u8 = 1;
 
+/// Length of a header.
+pub(super) fn sealed_len(has_dh: bool, previous_len: u32) -> usize {
+    let dh = if has_dh { 32 } else { 0 };
+    1 + SALT_BYTES + dh + prost::encoding::encoded_len_varint(u64::from(previous_len)) + 3
+}
+
 /// A header in clear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -51,22 +57,10 @@ impl Header {
             return None;
         }
         let salt = take(&mut rest)?;
-        let dh = if flags & HAS_DH == 0 {
-            None
-        } else {
-            Some(PublicKey::read(&take::<32>(&mut rest)?).ok()?)
-        };
+        let dh = if flags & HAS_DH == 0 { None } else { Some(PublicKey::read(&take::<32>(&mut rest)?).ok()?) };
         let previous_len = minimal_varint(&mut rest)?;
         let log_head = take(&mut rest)?;
-        Some((
-            Self {
-                salt,
-                dh,
-                previous_len,
-                log_head,
-            },
-            clear.len() - rest.len(),
-        ))
+        Some((Self { salt, dh, previous_len, log_head }, clear.len() - rest.len()))
     }
 }
 
@@ -91,23 +85,13 @@ mod tests {
 
     fn header(dh: bool, previous_len: u32) -> Header {
         let dh = dh.then(|| SecretKey::from_bytes([3; 32]).public());
-        Header {
-            salt: [1; 8],
-            dh,
-            previous_len,
-            log_head: [7, 8, 9],
-        }
+        Header { salt: [1; 8], dh, previous_len, log_head: [7, 8, 9] }
     }
 
     #[test]
     fn a_header_reads_back_with_any_body_behind_it() {
         let (key, tag) = (Secret::new([1; 32]), Tag([2; 12]));
-        for wanted in [
-            header(false, 0),
-            header(true, 0),
-            header(false, 300),
-            header(true, u32::MAX),
-        ] {
+        for wanted in [header(false, 0), header(true, 0), header(false, 300), header(true, u32::MAX)] {
             let mut sealed = wanted.seal(&key, &tag);
             let len = sealed.len();
             sealed.extend_from_slice(&[0xEE; 100]);
@@ -121,11 +105,7 @@ mod tests {
         let (key, tag) = (Secret::new([1; 32]), Tag([2; 12]));
         let sealed = header(false, 5).seal(&key, &tag);
         for len in 0..sealed.len() {
-            assert_eq!(
-                Header::open(&key, &tag, &sealed[..len]),
-                None,
-                "{len} bytes"
-            );
+            assert_eq!(Header::open(&key, &tag, &sealed[..len]), None, "{len} bytes");
         }
         for bit in 1..8 {
             let mut flipped = sealed.clone();

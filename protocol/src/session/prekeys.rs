@@ -7,11 +7,11 @@ use prost::Message as _;
 
 use super::handshake::{HandshakeError, SUITE};
 use crate::chance::Chance;
-use crate::identity::device_log::device_id;
 use crate::crypto::ed25519::{SigningKey, VerifyingKey};
 use crate::crypto::kem::{DecapsulationKey, EncapsulationKey};
 use crate::crypto::x25519::{PublicKey, SecretKey};
 use crate::crypto::{KeyKind, typed};
+use crate::identity::device_log::device_id;
 use crate::ids::{AccountId, DeviceId};
 use crate::time::UnixTime;
 use crate::wire::proto;
@@ -48,17 +48,13 @@ impl PeerPrekeys {
     ) -> Result<Self, HandshakeError> {
         let parsed = proto::DeviceCert::decode(cert).map_err(|_| HandshakeError::BadBundle)?;
         let device = DeviceId::read(&bundle.device_id).ok_or(HandshakeError::BadBundle)?;
-        if parsed.dik != dik.as_bytes()
-            || parsed.device_id != bundle.device_id
-            || device != device_id(dik)
-        {
+        if parsed.dik != dik.as_bytes() || parsed.device_id != bundle.device_id || device != device_id(dik) {
             return Err(HandshakeError::BadBundle);
         }
         if !parsed.suites.contains(&SUITE) {
             return Err(HandshakeError::Suite);
         }
-        dik.verify(BUNDLE_PURPOSE, &[&signed_part(bundle)], &bundle.sig)
-            .map_err(|_| HandshakeError::BadBundle)?;
+        dik.verify(BUNDLE_PURPOSE, &[&signed_part(bundle)], &bundle.sig).map_err(|_| HandshakeError::BadBundle)?;
         if bundle.expires_day < today {
             return Err(HandshakeError::Expired);
         }
@@ -117,9 +113,7 @@ impl OwnPrekeys {
             spk_id: id,
             pq: DecapsulationKey::generate(chance),
             pq_id: id,
-            otk: one_time_id
-                .filter(|id| *id != 0)
-                .map(|id| (id, SecretKey::generate(chance))),
+            otk: one_time_id.filter(|id| *id != 0).map(|id| (id, SecretKey::generate(chance))),
             created_ms: now.0,
         }
     }
@@ -141,28 +135,22 @@ impl OwnPrekeys {
 
     /// Whether `init` was made for these keys: the lookup among current and older ones.
     pub fn answers(&self, init: &proto::InitBlock) -> bool {
-        let otk_fits =
-            init.otk_id == 0 || self.otk.as_ref().is_some_and(|(id, _)| *id == init.otk_id);
+        let otk_fits = init.otk_id == 0 || self.otk.as_ref().is_some_and(|(id, _)| *id == init.otk_id);
         self.spk_id == init.spk_id && self.pq_id == init.pq_id && otk_fits
     }
 
     /// The public half, signed by the device.
-    pub fn bundle(
-        &self,
-        device: &DeviceId,
-        dik: &SigningKey,
-        expires_day: u32,
-    ) -> proto::PrekeyBundle {
+    pub fn bundle(&self, device: &DeviceId, dik: &SigningKey, expires_day: u32) -> proto::PrekeyBundle {
         let mut bundle = proto::PrekeyBundle {
             device_id: device.as_bytes().to_vec(),
             spk: self.spk.public().as_bytes().to_vec(),
             spk_id: self.spk_id,
             pq: self.pq.public().as_bytes().to_vec(),
             pq_id: self.pq_id,
-            otk: self.otk.as_ref().map(|(id, key)| proto::OneTime {
-                id: *id,
-                x25519: key.public().as_bytes().to_vec(),
-            }),
+            otk: self
+                .otk
+                .as_ref()
+                .map(|(id, key)| proto::OneTime { id: *id, x25519: key.public().as_bytes().to_vec() }),
             expires_day,
             sig: Vec::new(),
         };

@@ -13,7 +13,7 @@
 use super::body::{FIXED_BYTES, Parts, body_ad, body_key, open_body, split_envelope};
 use super::chains::{ReceivingChain, SendingChain, chain_step, root_step};
 use super::handshake::HandshakeError;
-use super::header::Header;
+use super::header::{self, Header};
 use super::skipped::SkippedKey;
 use super::tags::{TagKey, header_cipher_key, tag_of, window};
 use crate::chance::Chance;
@@ -22,9 +22,9 @@ use crate::crypto::x25519::{PublicKey, SecretKey};
 use crate::crypto::{Secret, aead, hash};
 use crate::ids::{Preimage, SessionId, Tag};
 use crate::limits::{
-    ENVELOPE_BYTES_MAX, RATCHET_JUMP_MAX, SEND_AHEAD_MAX, SESSION_UNANSWERED_MS_MAX,
-    SKIPPED_KEY_AGE_MS, SKIPPED_KEYS_PER_SESSION_MAX, TAG_LANDMARK_CURRENT_MAX,
-    TAG_LANDMARK_NEXT_MAX, TAG_LANDMARK_STEP, TAG_WINDOW_CURRENT, TAG_WINDOW_NEXT,
+    ENVELOPE_BYTES_MAX, RATCHET_JUMP_MAX, SEND_AHEAD_MAX, SESSION_UNANSWERED_MS_MAX, SKIPPED_KEY_AGE_MS,
+    SKIPPED_KEYS_PER_SESSION_MAX, TAG_LANDMARK_CURRENT_MAX, TAG_LANDMARK_NEXT_MAX, TAG_LANDMARK_STEP,
+    TAG_WINDOW_CURRENT, TAG_WINDOW_NEXT,
 };
 use crate::time::UnixTime;
 
@@ -225,14 +225,18 @@ impl Session {
 
     /// Whether nobody has answered for so long that a new handshake must come before the next message (T-16).
     pub fn is_stale(&self, now: UnixTime) -> bool {
-        !self.answered
-            && self.created_at.0 != 0
-            && now.0.saturating_sub(self.created_at.0) > SESSION_UNANSWERED_MS_MAX
+        !self.answered && self.created_at.0 != 0 && now.0.saturating_sub(self.created_at.0) > SESSION_UNANSWERED_MS_MAX
     }
 
     /// Whether [`Self::seal`] has a chain to seal with: always for the initiator, after the first message for the responder.
     pub fn can_seal(&self) -> bool {
         self.sending.is_some()
+    }
+
+    /// Bytes the next sealed envelope is longer than its padded plaintext: pad for this, and its size tells nothing.
+    pub fn seal_overhead(&self) -> usize {
+        let chain = self.sending.as_ref();
+        header::sealed_len(chain.is_none_or(|c| !c.confirmed), self.previous_len) + FIXED_BYTES + aead::TAG_BYTES
     }
 
     /// Seals a padded plaintext into an envelope with the given four fixed bytes.
@@ -272,28 +276,14 @@ impl Session {
         let (message_key, next_chain_key) = chain_step(&chain.chain_key);
         let (key, nonce) = body_key(&message_key, &header.salt);
         let (fixed, sealed_header) = envelope.split_at(FIXED_BYTES);
-        let body = aead::seal(
-            &key,
-            nonce.expose(),
-            &body_ad(&self.ad_send, fixed, sealed_header),
-            padded_plaintext,
-        );
+        let body = aead::seal(&key, nonce.expose(), &body_ad(&self.ad_send, fixed, sealed_header), padded_plaintext);
         envelope.extend_from_slice(&body);
 
-        let place = SentPlace {
-            chain: chain.index,
-            n,
-        };
+        let place = SentPlace { chain: chain.index, n };
         (chain.chain_key, chain.next) = (next_chain_key, following);
         self.last_sent = now;
         let key_id = trunc(&hash("silbo/1/keyid", &[key.expose(), nonce.expose()]));
-        Ok(Sealed {
-            tag,
-            preimage,
-            envelope,
-            place,
-            key_id,
-        })
+        Ok(Sealed { tag, preimage, envelope, place, key_id })
     }
 
     /// Opens the envelope found at `place`; the session itself stays as it is.
@@ -314,16 +304,8 @@ impl Session {
         };
         session.answered = true;
         session.last_received = now;
-        let excess = message
-            .skipped
-            .len()
-            .saturating_sub(SKIPPED_KEYS_PER_SESSION_MAX);
-        let skipped = message
-            .skipped
-            .into_iter()
-            .skip(excess)
-            .map(|key| (key.tag(), key))
-            .collect();
+        let excess = message.skipped.len().saturating_sub(SKIPPED_KEYS_PER_SESSION_MAX);
+        let skipped = message.skipped.into_iter().skip(excess).map(|key| (key.tag(), key)).collect();
         Ok(Opened {
             session,
             plaintext: message.plaintext,
@@ -333,12 +315,7 @@ impl Session {
         })
     }
 
-    fn open_current(
-        &self,
-        n: u32,
-        parts: &Parts<'_>,
-        now: UnixTime,
-    ) -> Result<(Self, Message), OpenError> {
+    fn open_current(&self, n: u32, parts: &Parts<'_>, now: UnixTime) -> Result<(Self, Message), OpenError> {
         let chain = self.receiving.as_ref().ok_or(OpenError::UnknownTag)?;
         let preimage = chain.check(n, RATCHET_JUMP_MAX, parts)?;
         let header = parts.header(&header_cipher_key(&chain.header_key))?;
@@ -350,15 +327,7 @@ impl Session {
         let skipped = self.skipped_keys(chain, reached.passed, now);
         let mut session = self.clone();
         session.receiving = Some(reached.chain);
-        Ok((
-            session,
-            Message {
-                plaintext,
-                preimage,
-                log_head: header.clear.log_head,
-                skipped,
-            },
-        ))
+        Ok((session, Message { plaintext, preimage, log_head: header.clear.log_head, skipped }))
     }
 
     fn open_next(
@@ -370,23 +339,13 @@ impl Session {
     ) -> Result<(Self, Message), OpenError> {
         // The chain key is not known before the header is read; the header key is.
         let header_key = self.next_receive_key.clone();
-        let unread = ReceivingChain {
-            header_key,
-            chain_key: Secret::new([0; 32]),
-            next: 0,
-        };
+        let unread = ReceivingChain { header_key, chain_key: Secret::new([0; 32]), next: 0 };
         let preimage = unread.check(n, TAG_LANDMARK_NEXT_MAX, parts)?;
         let header = parts.header(&header_cipher_key(&unread.header_key))?;
         let peer_ratchet = header.clear.dh.ok_or(OpenError::BadHeader)?;
-        let shared = self
-            .ratchet_secret
-            .diffie_hellman(&peer_ratchet)
-            .map_err(|_| OpenError::BadHeader)?;
+        let shared = self.ratchet_secret.diffie_hellman(&peer_ratchet).map_err(|_| OpenError::BadHeader)?;
         let receive_step = root_step(&self.root, &shared);
-        let opened = ReceivingChain {
-            chain_key: receive_step.chain_key,
-            ..unread
-        };
+        let opened = ReceivingChain { chain_key: receive_step.chain_key, ..unread };
         let reached = opened.advance(n);
         let plaintext = open_body(&reached.message_key, &self.ad_receive, parts, &header)?;
 
@@ -404,38 +363,22 @@ impl Session {
         skipped.extend(self.skipped_keys(&opened, reached.passed, now));
 
         let ratchet_secret = SecretKey::generate(chance);
-        let shared = ratchet_secret
-            .diffie_hellman(&peer_ratchet)
-            .map_err(|_| OpenError::BadHeader)?;
+        let shared = ratchet_secret.diffie_hellman(&peer_ratchet).map_err(|_| OpenError::BadHeader)?;
         let send_step = root_step(&receive_step.root, &shared);
-        let (index, previous_len) = self
-            .sending
-            .as_ref()
-            .map_or((0, 0), |chain| (chain.index.wrapping_add(1), chain.next));
+        let (index, previous_len) =
+            self.sending.as_ref().map_or((0, 0), |chain| (chain.index.wrapping_add(1), chain.next));
         let session = Self {
             root: send_step.root,
             ratchet_secret,
             peer_ratchet: Some(peer_ratchet),
-            sending: Some(SendingChain::new(
-                self.next_send_key.clone(),
-                send_step.chain_key,
-                index,
-            )),
+            sending: Some(SendingChain::new(self.next_send_key.clone(), send_step.chain_key, index)),
             next_send_key: send_step.next_header_key,
             receiving: Some(reached.chain),
             next_receive_key: receive_step.next_header_key,
             previous_len,
             ..self.clone()
         };
-        Ok((
-            session,
-            Message {
-                plaintext,
-                preimage,
-                log_head: header.clear.log_head,
-                skipped,
-            },
-        ))
+        Ok((session, Message { plaintext, preimage, log_head: header.clear.log_head, skipped }))
     }
 
     /// Every tag this session listens for, with its place: the dense windows and the landmarks of the current and
@@ -443,32 +386,12 @@ impl Session {
     pub fn tags(&self) -> Vec<(Tag, TagPlace)> {
         let current = self.receiving.iter().flat_map(|chain| {
             let key = TagKey::of(&chain.header_key);
-            window(
-                chain.next,
-                TAG_WINDOW_CURRENT,
-                TAG_LANDMARK_STEP,
-                TAG_LANDMARK_CURRENT_MAX,
-            )
-            .map(move |n| {
-                (
-                    key.tag(n),
-                    TagPlace {
-                        chain: Chain::Current,
-                        n,
-                    },
-                )
-            })
+            window(chain.next, TAG_WINDOW_CURRENT, TAG_LANDMARK_STEP, TAG_LANDMARK_CURRENT_MAX)
+                .map(move |n| (key.tag(n), TagPlace { chain: Chain::Current, n }))
         });
         let key = TagKey::of(&self.next_receive_key);
-        let next = window(0, TAG_WINDOW_NEXT, TAG_LANDMARK_STEP, TAG_LANDMARK_NEXT_MAX).map(|n| {
-            (
-                key.tag(n),
-                TagPlace {
-                    chain: Chain::Next,
-                    n,
-                },
-            )
-        });
+        let next = window(0, TAG_WINDOW_NEXT, TAG_LANDMARK_STEP, TAG_LANDMARK_NEXT_MAX)
+            .map(|n| (key.tag(n), TagPlace { chain: Chain::Next, n }));
         current.chain(next).collect()
     }
 
@@ -494,10 +417,7 @@ impl Session {
         let Some(n) = (chain.receipted..chain.next).find(|n| key.preimage(*n) == *preimage) else {
             return false;
         };
-        self.receipt(SentPlace {
-            chain: chain.index,
-            n,
-        });
+        self.receipt(SentPlace { chain: chain.index, n });
         true
     }
 
@@ -508,19 +428,11 @@ impl Session {
         }
     }
 
-    fn skipped_keys(
-        &self,
-        chain: &ReceivingChain,
-        passed: Vec<(u32, Secret<32>)>,
-        now: UnixTime,
-    ) -> Vec<SkippedKey> {
+    fn skipped_keys(&self, chain: &ReceivingChain, passed: Vec<(u32, Secret<32>)>, now: UnixTime) -> Vec<SkippedKey> {
         if passed.is_empty() {
             return Vec::new();
         }
-        let (tag_key, header_key) = (
-            TagKey::of(&chain.header_key),
-            header_cipher_key(&chain.header_key),
-        );
+        let (tag_key, header_key) = (TagKey::of(&chain.header_key), header_cipher_key(&chain.header_key));
         let excess = passed.len().saturating_sub(SKIPPED_KEYS_PER_SESSION_MAX);
         let kept = passed.into_iter().skip(excess);
         kept.map(|(n, message_key)| SkippedKey {

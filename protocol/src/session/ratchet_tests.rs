@@ -9,8 +9,8 @@ use super::{Chain, OpenError, SealError, Session, SkippedKey, TagPlace, open_ski
 use crate::chance::Chance;
 use crate::ids::Tag;
 use crate::limits::{
-    ENVELOPE_BYTES_MAX, RATCHET_JUMP_MAX, SEND_AHEAD_MAX, SKIPPED_KEY_AGE_MS,
-    SKIPPED_KEYS_PER_SESSION_MAX, TAG_LANDMARK_STEP,
+    ENVELOPE_BYTES_MAX, RATCHET_JUMP_MAX, SEND_AHEAD_MAX, SKIPPED_KEY_AGE_MS, SKIPPED_KEYS_PER_SESSION_MAX,
+    TAG_LANDMARK_STEP,
 };
 
 fn chance() -> Chance {
@@ -18,11 +18,7 @@ fn chance() -> Chance {
 }
 
 fn place_of(session: &Session, tag: &Tag) -> Option<TagPlace> {
-    session
-        .tags()
-        .into_iter()
-        .find(|(known, _)| known == tag)
-        .map(|(_, place)| place)
+    session.tags().into_iter().find(|(known, _)| known == tag).map(|(_, place)| place)
 }
 
 #[test]
@@ -33,10 +29,7 @@ fn an_envelope_says_its_tag_and_its_receipt_and_nothing_else_in_clear() {
     assert_eq!(sealed.envelope[4..16], sealed.tag.0);
     assert_eq!(tag_of(&sealed.preimage), sealed.tag);
     let place = place_of(&bob.session, &sealed.tag).unwrap();
-    let opened = bob
-        .session
-        .open(place, &sealed.envelope, NOW, &mut chance())
-        .unwrap();
+    let opened = bob.session.open(place, &sealed.envelope, NOW, &mut chance()).unwrap();
     assert_eq!(opened.plaintext, b"padded plaintext");
     assert_eq!(opened.preimage, sealed.preimage);
     assert_eq!(opened.log_head3, [1, 2, 3]);
@@ -63,18 +56,11 @@ fn a_receipt_is_found_by_its_preimage() {
     let (mut alice, _) = fresh_pair(1);
     let sealed: Vec<_> = (0..5).map(|_| alice.send(b"x")).collect();
     let before = alice.session.state_hash();
-    assert!(
-        !alice
-            .session
-            .receipt_preimage(&crate::ids::Preimage([0; 16]))
-    );
+    assert!(!alice.session.receipt_preimage(&crate::ids::Preimage([0; 16])));
     assert_eq!(alice.session.state_hash(), before);
     assert!(alice.session.receipt_preimage(&sealed[3].preimage));
     let confirmed = alice.session.state_hash();
-    assert!(
-        !alice.session.receipt_preimage(&sealed[1].preimage),
-        "below the highest receipt: nothing to learn"
-    );
+    assert!(!alice.session.receipt_preimage(&sealed[1].preimage), "below the highest receipt: nothing to learn");
     alice.session.receipt(sealed[1].place);
     assert_eq!(alice.session.state_hash(), confirmed);
 }
@@ -97,46 +83,23 @@ fn a_sender_stops_when_no_receipt_comes() {
     let mut sealed = Vec::new();
     let mut chance = chance();
     for _ in 0..SEND_AHEAD_MAX {
-        sealed.push(
-            alice
-                .session
-                .seal(HEAD, b"", [0; 3], NOW, &mut chance)
-                .unwrap(),
-        );
+        sealed.push(alice.session.seal(HEAD, b"", [0; 3], NOW, &mut chance).unwrap());
     }
     let before = alice.session.state_hash();
-    assert_eq!(
-        alice.session.seal(HEAD, b"", [0; 3], NOW, &mut chance),
-        Err(SealError::TooFarAhead)
-    );
+    assert_eq!(alice.session.seal(HEAD, b"", [0; 3], NOW, &mut chance), Err(SealError::TooFarAhead));
     assert_eq!(alice.session.state_hash(), before);
     bob.receive(&sealed[0].envelope).unwrap();
     let last_landmark = (SEND_AHEAD_MAX - 1) / TAG_LANDMARK_STEP * TAG_LANDMARK_STEP;
-    assert!(
-        bob.receive(&sealed[last_landmark as usize].envelope)
-            .is_ok(),
-        "the furthest landmark is in the window"
-    );
+    assert!(bob.receive(&sealed[last_landmark as usize].envelope).is_ok(), "the furthest landmark is in the window");
     alice.session.receipt(sealed[10].place);
-    assert!(
-        alice
-            .session
-            .seal(HEAD, b"", [0; 3], NOW, &mut chance)
-            .is_ok()
-    );
+    assert!(alice.session.seal(HEAD, b"", [0; 3], NOW, &mut chance).is_ok());
 }
 
 #[test]
 fn too_long_a_plaintext_is_refused_and_changes_nothing() {
     let (mut alice, _) = fresh_pair(1);
     let before = alice.session.state_hash();
-    let refused = alice.session.seal(
-        HEAD,
-        &vec![0; ENVELOPE_BYTES_MAX],
-        [0; 3],
-        NOW,
-        &mut chance(),
-    );
+    let refused = alice.session.seal(HEAD, &vec![0; ENVELOPE_BYTES_MAX], [0; 3], NOW, &mut chance());
     assert_eq!(refused, Err(SealError::TooLong));
     assert_eq!(alice.session.state_hash(), before);
 }
@@ -158,19 +121,11 @@ fn a_landmark_re_centres_the_window_after_a_gap() {
     let (mut alice, mut bob) = talking_pair(1);
     let sealed: Vec<_> = (0..200).map(|_| alice.send(b"x")).collect();
     bob.receive(&sealed[0].envelope).unwrap();
-    assert_eq!(
-        bob.receive(&sealed[150].envelope),
-        Err(OpenError::UnknownTag),
-        "neither dense nor a landmark"
-    );
+    assert_eq!(bob.receive(&sealed[150].envelope), Err(OpenError::UnknownTag), "neither dense nor a landmark");
     bob.receive(&sealed[128].envelope).unwrap();
     bob.receive(&sealed[150].envelope).unwrap();
     for missing in (1..128).chain(129..150).chain(151..200) {
-        assert_eq!(
-            bob.receive(&sealed[missing].envelope).unwrap(),
-            b"x",
-            "{missing}"
-        );
+        assert_eq!(bob.receive(&sealed[missing].envelope).unwrap(), b"x", "{missing}");
     }
     assert!(bob.skipped.is_empty());
 }
@@ -186,11 +141,7 @@ fn t11_a_second_delivery_finds_no_key() {
     }
     for n in 0..3 {
         for chain in [Chain::Current, Chain::Next] {
-            assert!(
-                bob.session
-                    .open(TagPlace { chain, n }, &sealed.envelope, NOW, &mut chance())
-                    .is_err()
-            );
+            assert!(bob.session.open(TagPlace { chain, n }, &sealed.envelope, NOW, &mut chance()).is_err());
         }
     }
     assert_eq!(bob.session.state_hash(), before);
@@ -204,11 +155,7 @@ fn t06_an_envelope_reflected_to_its_sender_is_rejected() {
         assert_eq!(peer.receive(&sealed.envelope), Err(OpenError::UnknownTag));
         for chain in [Chain::Current, Chain::Next] {
             for n in 0..4 {
-                assert!(
-                    peer.session
-                        .open(TagPlace { chain, n }, &sealed.envelope, NOW, &mut chance())
-                        .is_err()
-                );
+                assert!(peer.session.open(TagPlace { chain, n }, &sealed.envelope, NOW, &mut chance()).is_err());
             }
         }
     }
@@ -219,10 +166,7 @@ fn t06_an_envelope_of_another_session_is_rejected() {
     let (mut alice, _) = talking_pair(1);
     let (_, mut bob_two) = talking_pair(2);
     let sealed = alice.send(b"for bob one");
-    assert_eq!(
-        bob_two.receive(&sealed.envelope),
-        Err(OpenError::UnknownTag)
-    );
+    assert_eq!(bob_two.receive(&sealed.envelope), Err(OpenError::UnknownTag));
 }
 
 #[test]
@@ -258,10 +202,7 @@ fn t12_two_thousand_messages_in_any_order_with_thirty_percent_lost() {
                     }
                 }
             });
-            assert!(
-                flight.len() < before,
-                "round {round}: {before} envelopes are stuck"
-            );
+            assert!(flight.len() < before, "round {round}: {before} envelopes are stuck");
         }
     }
     assert!(delivered > 1_300, "{delivered}");
@@ -274,17 +215,9 @@ fn t13_jumps_beyond_the_bound_are_refused() {
     bob.receive(&first.envelope).unwrap();
     let sealed = alice.send(b"x");
     let before = bob.session.state_hash();
-    for n in [
-        RATCHET_JUMP_MAX + 3,
-        25_001,
-        1_000_000,
-        u32::MAX - 1,
-        u32::MAX,
-    ] {
+    for n in [RATCHET_JUMP_MAX + 3, 25_001, 1_000_000, u32::MAX - 1, u32::MAX] {
         for chain in [Chain::Current, Chain::Next] {
-            let refused =
-                bob.session
-                    .open(TagPlace { chain, n }, &sealed.envelope, NOW, &mut chance());
+            let refused = bob.session.open(TagPlace { chain, n }, &sealed.envelope, NOW, &mut chance());
             assert_eq!(refused, Err(OpenError::TooFar), "{n}");
         }
     }
@@ -307,10 +240,7 @@ fn t13_a_peer_that_says_its_last_chain_was_endless_is_refused() {
         assert_eq!(bob.session.state_hash(), before);
     }
     let sealed = alice.send(b"x");
-    assert!(
-        bob.receive(&sealed.envelope).is_ok(),
-        "the truth still opens"
-    );
+    assert!(bob.receive(&sealed.envelope).is_ok(), "the truth still opens");
 }
 
 #[test]
@@ -319,28 +249,19 @@ fn t13_skipped_keys_of_one_jump_are_bounded_and_carry_their_age() {
     let first = alice.send(b"x");
     bob.receive(&first.envelope).unwrap();
     let mut chance = chance();
-    let sealed: Vec<_> = (0..3_200)
-        .map(|_| {
-            alice
-                .session
-                .seal(HEAD, b"y", [0; 3], NOW, &mut chance)
-                .unwrap()
-        })
-        .collect();
+    let seal = |_| {
+        let sealed = alice.session.seal(HEAD, b"y", [0; 3], NOW, &mut chance).unwrap();
+        alice.session.receipt(sealed.place); // a peer that does not keep to the bound
+        sealed
+    };
+    let sealed: Vec<_> = (0..3_200).map(seal).collect();
     let landmark = &sealed[3_167];
     assert_eq!(landmark.place.n % TAG_LANDMARK_STEP, 0);
     let place = place_of(&bob.session, &landmark.tag).unwrap();
-    let opened = bob
-        .session
-        .open(place, &landmark.envelope, NOW, &mut chance)
-        .unwrap();
+    let opened = bob.session.open(place, &landmark.envelope, NOW, &mut chance).unwrap();
     assert_eq!(opened.skipped.len(), SKIPPED_KEYS_PER_SESSION_MAX);
     let (tag, key) = opened.skipped.last().unwrap();
-    assert_eq!(
-        (*tag, key.n()),
-        (sealed[3_166].tag, landmark.place.n - 1),
-        "the newest are kept"
-    );
+    assert_eq!((*tag, key.n()), (sealed[3_166].tag, landmark.place.n - 1), "the newest are kept");
     assert_eq!(key.expires_at(), NOW.after_ms(SKIPPED_KEY_AGE_MS));
     assert_eq!(key.session(), bob.session.id());
 }
@@ -354,12 +275,7 @@ fn flip_every_bit(bytes: usize, bob: &Peer, envelope: &[u8]) {
     for bit in 0..bytes * 8 {
         let mut flipped = envelope.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(
-            bob.session
-                .open(place, &flipped, NOW, &mut chance())
-                .is_err(),
-            "bit {bit}"
-        );
+        assert!(bob.session.open(place, &flipped, NOW, &mut chance()).is_err(), "bit {bit}");
         if bit % 64 == 0 {
             assert_eq!(bob.session.state_hash(), before);
         }
@@ -397,10 +313,7 @@ fn t14_every_flipped_bit_is_rejected_by_a_skipped_key() {
         assert!(open_skipped(key, &flipped).is_err(), "bit {bit}");
     }
     let opened = open_skipped(key, &overtaken.envelope).unwrap();
-    assert_eq!(
-        (opened.plaintext.as_slice(), opened.preimage),
-        ([1; 200].as_slice(), overtaken.preimage)
-    );
+    assert_eq!((opened.plaintext.as_slice(), opened.preimage), ([1; 200].as_slice(), overtaken.preimage));
 }
 
 #[test]
@@ -415,20 +328,11 @@ fn t15_truncated_lengthened_and_glued_envelopes_are_rejected() {
         let longer = [one.envelope.as_slice(), &vec![0; extra]].concat();
         assert!(bob.receive(&longer).is_err(), "{extra} more bytes");
     }
-    assert!(
-        bob.receive(&[one.envelope.as_slice(), &two.envelope].concat())
-            .is_err()
-    );
-    assert_eq!(
-        bob.receive(&vec![0; ENVELOPE_BYTES_MAX + 1]),
-        Err(OpenError::UnknownTag)
-    );
+    assert!(bob.receive(&[one.envelope.as_slice(), &two.envelope].concat()).is_err());
+    assert_eq!(bob.receive(&vec![0; ENVELOPE_BYTES_MAX + 1]), Err(OpenError::UnknownTag));
     let place = place_of(&bob.session, &one.tag).unwrap();
     let huge = [one.envelope.as_slice(), &vec![0; ENVELOPE_BYTES_MAX]].concat();
-    assert_eq!(
-        bob.session.open(place, &huge, NOW, &mut chance()),
-        Err(OpenError::Length)
-    );
+    assert_eq!(bob.session.open(place, &huge, NOW, &mut chance()), Err(OpenError::Length));
     assert_eq!(bob.session.state_hash(), before);
     assert!(bob.receive(&one.envelope).is_ok());
 }
@@ -441,10 +345,7 @@ fn t18_a_copied_state_goes_blind_after_one_round_trip() {
     let there = alice.send(b"there");
     bob.receive(&there.envelope).unwrap();
     let back = bob.send(b"back, under a key the thief has");
-    assert!(
-        thief.receive(&back.envelope).is_ok(),
-        "the copy is a real one"
-    );
+    assert!(thief.receive(&back.envelope).is_ok(), "the copy is a real one");
     alice.receive(&back.envelope).unwrap();
     // The round trip is over: Alice has a ratchet key that was never copied.
     let healed = alice.send(b"healed");
@@ -478,12 +379,7 @@ fn t19_a_state_copied_later_opens_nothing_of_the_past() {
             assert_eq!(place_of(&thief.session, &tag), None);
             for chain in [Chain::Current, Chain::Next] {
                 for n in 0..8 {
-                    assert!(
-                        thief
-                            .session
-                            .open(TagPlace { chain, n }, envelope, NOW, &mut chance())
-                            .is_err()
-                    );
+                    assert!(thief.session.open(TagPlace { chain, n }, envelope, NOW, &mut chance()).is_err());
                 }
             }
         }
@@ -496,11 +392,7 @@ fn t20_envelopes_of_one_session_share_no_bytes_but_the_fixed_part() {
     let sealed: Vec<Vec<u8>> = (0..200).map(|_| alice.send(&[0; 64]).envelope).collect();
     for column in 4..sealed[0].len() {
         let values: BTreeSet<u8> = sealed.iter().map(|envelope| envelope[column]).collect();
-        assert!(
-            values.len() > 60,
-            "byte {column} takes {} values in 200 envelopes",
-            values.len()
-        );
+        assert!(values.len() > 60, "byte {column} takes {} values in 200 envelopes", values.len());
     }
 }
 
@@ -534,20 +426,14 @@ fn sessions_and_skipped_keys_are_stored_and_read_back() {
     let key = bob.skipped.get(&overtaken.tag).unwrap();
     let read = SkippedKey::decode(&key.encode()).unwrap();
     assert_eq!(&read, key);
-    assert_eq!(
-        open_skipped(&read, &overtaken.envelope).unwrap().plaintext,
-        b"1"
-    );
+    assert_eq!(open_skipped(&read, &overtaken.envelope).unwrap().plaintext, b"1");
     let bytes = bob.session.encode();
     for len in 0..bytes.len() {
         assert!(Session::decode(&bytes[..len]).is_none(), "{len} bytes");
     }
     let mut newer = bytes.clone();
     newer[1] = 2;
-    assert!(
-        Session::decode(&newer).is_none(),
-        "a version this program does not know"
-    );
+    assert!(Session::decode(&newer).is_none(), "a version this program does not know");
 }
 
 #[test]
@@ -555,15 +441,9 @@ fn nothing_secret_is_printed() {
     let (mut alice, mut bob) = talking_pair(1);
     let (overtaken, overtaking) = (alice.send(b"1"), alice.send(b"2"));
     bob.receive(&overtaking.envelope).unwrap();
-    assert_eq!(
-        format!("{:?}", bob.session),
-        format!("Session({})", bob.session.id())
-    );
+    assert_eq!(format!("{:?}", bob.session), format!("Session({})", bob.session.id()));
     let key = format!("{:?}", bob.skipped.get(&overtaken.tag).unwrap());
-    assert!(
-        key.contains("message_key: Secret(..)") && key.contains("header_key: Secret(..)"),
-        "{key}"
-    );
+    assert!(key.contains("message_key: Secret(..)") && key.contains("header_key: Secret(..)"), "{key}");
 }
 
 /// What the network and the two people do next.

@@ -64,9 +64,5 @@ pub fn open_skipped(key: &SkippedKey, envelope: &[u8]) -> Result<OpenedSkipped, 
     }
     let header = parts.header(&key.header_key)?;
     let plaintext = open_body(&key.message_key, &key.ad, &parts, &header)?;
-    Ok(OpenedSkipped {
-        plaintext,
-        preimage: key.preimage,
-        log_head3: header.clear.log_head,
-    })
+    Ok(OpenedSkipped { plaintext, preimage: key.preimage, log_head3: header.clear.log_head })
 }

@@ -29,10 +29,7 @@ impl Session {
             ad_receive: self.ad_receive.to_vec(),
             root: self.root.expose().to_vec(),
             ratchet_secret: self.ratchet_secret.expose().to_vec(),
-            peer_ratchet: self
-                .peer_ratchet
-                .map(|key| key.as_bytes().to_vec())
-                .unwrap_or_default(),
+            peer_ratchet: self.peer_ratchet.map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
             sending: self.sending.as_ref().map(|chain| state::SendingChain {
                 header_key: chain.header_key.expose().to_vec(),
                 chain_key: chain.chain_key.expose().to_vec(),
@@ -116,11 +113,7 @@ impl OwnPrekeys {
             pq_seed: self.pq.seed().expose().to_vec(),
             pq_id: self.pq_id,
             otk_id: self.otk.as_ref().map_or(0, |(id, _)| *id),
-            otk: self
-                .otk
-                .as_ref()
-                .map(|(_, key)| key.expose().to_vec())
-                .unwrap_or_default(),
+            otk: self.otk.as_ref().map(|(_, key)| key.expose().to_vec()).unwrap_or_default(),
             created_ms: self.created_ms,
         };
         let bytes = stored.encode_to_vec();

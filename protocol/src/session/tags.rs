@@ -53,11 +53,7 @@ mod tests {
     fn a_window_is_dense_then_has_landmarks() {
         let numbers: Vec<u32> = window(3, 4, 32, 100).collect();
         assert_eq!(numbers, [3, 4, 5, 6, 32, 64, 96]);
-        assert_eq!(
-            window(0, 64, 32, 4_096).count(),
-            64 + 127,
-            "landmarks 64, 96 … 4,096"
-        );
+        assert_eq!(window(0, 64, 32, 4_096).count(), 64 + 127, "landmarks 64, 96 … 4,096");
     }
 
     #[test]
@@ -68,10 +64,7 @@ mod tests {
 
     #[test]
     fn tags_of_two_keys_or_two_numbers_differ() {
-        let (a, b) = (
-            TagKey::of(&Secret::new([1; 32])),
-            TagKey::of(&Secret::new([2; 32])),
-        );
+        let (a, b) = (TagKey::of(&Secret::new([1; 32])), TagKey::of(&Secret::new([2; 32])));
         assert_ne!(a.tag(0), b.tag(0));
         assert_ne!(a.tag(0), a.tag(1));
         assert_eq!(a.tag(7), tag_of(&a.preimage(7)));

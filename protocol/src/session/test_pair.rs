@@ -9,7 +9,7 @@ use super::{OpenError, OwnPrekeys, PeerPrekeys, Sealed, Session, SkippedKey, ope
 use crate::chance::Chance;
 use crate::crypto::ed25519::SigningKey;
 use crate::crypto::x25519::SecretKey;
-use crate::crypto::{Secret, sha256};
+use crate::crypto::Secret;
 use crate::ids::{AccountId, DeviceId, Tag};
 use crate::time::UnixTime;
 use crate::wire::proto;
@@ -33,25 +33,16 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn new(seed: u8) -> Self {
         let mut chance = Chance::from_seed([seed; 32]);
-        let (dik, ddh) = (
-            SigningKey::generate(&mut chance),
-            SecretKey::generate(&mut chance),
-        );
+        let (dik, ddh) = (SigningKey::generate(&mut chance), SecretKey::generate(&mut chance));
         let cert = proto::DeviceCert {
-            device_id: sha256(dik.verifying_key().as_bytes())[..8].to_vec(),
+            device_id: crate::identity::device_log::device_id(&dik.verifying_key()).0.to_vec(),
             dik: dik.verifying_key().as_bytes().to_vec(),
             ddh: ddh.public().as_bytes().to_vec(),
             suites: vec![1],
             ..Default::default()
         };
         let prekeys = OwnPrekeys::generate(7, Some(9), NOW, &mut chance);
-        Self {
-            aid: AccountId([seed; 32]),
-            dik,
-            ddh,
-            cert: cert.encode_to_vec(),
-            prekeys,
-        }
+        Self { aid: AccountId([seed; 32]), dik, ddh, cert: cert.encode_to_vec(), prekeys }
     }
 
     pub(super) fn device_id(&self) -> DeviceId {
@@ -59,34 +50,19 @@ impl Device {
     }
 
     pub(super) fn bundle(&self) -> proto::PrekeyBundle {
-        self.prekeys
-            .bundle(&self.device_id(), &self.dik, TODAY + 38)
+        self.prekeys.bundle(&self.device_id(), &self.dik, TODAY + 38)
     }
 
     pub(super) fn published(&self) -> PeerPrekeys {
-        PeerPrekeys::read(
-            self.aid,
-            &self.cert,
-            &self.dik.verifying_key(),
-            &self.bundle(),
-            TODAY,
-        )
-        .unwrap()
+        PeerPrekeys::read(self.aid, &self.cert, &self.dik.verifying_key(), &self.bundle(), TODAY).unwrap()
     }
 
     pub(super) fn initiator(&self) -> Initiator<'_> {
-        Initiator {
-            aid: self.aid,
-            ddh: &self.ddh,
-        }
+        Initiator { aid: self.aid, ddh: &self.ddh }
     }
 
     pub(super) fn responder(&self) -> Responder<'_> {
-        Responder {
-            aid: self.aid,
-            cert: &self.cert,
-            ddh: &self.ddh,
-        }
+        Responder { aid: self.aid, cert: &self.cert, ddh: &self.ddh }
     }
 }
 
@@ -100,11 +76,7 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(session: Session, seed: u64) -> Self {
-        Self {
-            session,
-            skipped: BTreeMap::new(),
-            seed,
-        }
+        Self { session, skipped: BTreeMap::new(), seed }
     }
 
     pub(super) fn chance(&mut self) -> Chance {
@@ -116,27 +88,19 @@ impl Peer {
 
     pub(super) fn send(&mut self, text: &[u8]) -> Sealed {
         let mut chance = self.chance();
-        self.session
-            .seal(HEAD, text, [1, 2, 3], NOW, &mut chance)
-            .unwrap()
+        self.session.seal(HEAD, text, [1, 2, 3], NOW, &mut chance).unwrap()
     }
 
     /// As the engine does it: by tag through the windows or the skipped keys; commits only on success.
     pub(super) fn receive(&mut self, envelope: &[u8]) -> Result<Vec<u8>, OpenError> {
-        let tag = envelope
-            .get(4..16)
-            .and_then(Tag::read)
-            .ok_or(OpenError::Length)?;
+        let tag = envelope.get(4..16).and_then(Tag::read).ok_or(OpenError::Length)?;
         if let Some(key) = self.skipped.get(&tag) {
             let opened = open_skipped(key, envelope)?;
             self.skipped.remove(&tag);
             return Ok(opened.plaintext);
         }
         let tags = self.session.tags();
-        let (_, place) = tags
-            .iter()
-            .find(|(known, _)| *known == tag)
-            .ok_or(OpenError::UnknownTag)?;
+        let (_, place) = tags.iter().find(|(known, _)| *known == tag).ok_or(OpenError::UnknownTag)?;
         let mut chance = self.chance();
         let opened = self.session.open(*place, envelope, NOW, &mut chance)?;
         self.session = opened.session;
@@ -149,21 +113,11 @@ impl Peer {
 pub(super) fn fresh_pair(seed: u64) -> (Peer, Peer) {
     let (a, b) = (Device::new(1), Device::new(2));
     let mut chance = Chance::from_seed([seed as u8; 32]);
-    let (init, alice, _) = initiate(
-        &a.initiator(),
-        &b.published(),
-        &psk(),
-        b"identity of alice",
-        &mut chance,
-    )
-    .unwrap();
+    let (init, alice, _) = initiate(&a.initiator(), &b.published(), &psk(), b"identity of alice", &mut chance).unwrap();
     let half = respond_identity(&b.prekeys, &b.responder(), &psk(), &init).unwrap();
     assert_eq!(half.identity(), b"identity of alice");
     let (bob, _) = half.finish(&a.aid, &a.ddh.public()).unwrap();
-    (
-        Peer::new(alice, seed << 32),
-        Peer::new(bob, (seed << 32) + (1 << 31)),
-    )
+    (Peer::new(alice, seed << 32), Peer::new(bob, (seed << 32) + (1 << 31)))
 }
 
 /// The same two after one message each way.

@@ -119,22 +119,12 @@ pub enum EnvelopeError {
 }
 
 impl Ttl {
-    const ALL: [Self; 7] = [
-        Self::Hour1,
-        Self::Hours6,
-        Self::Day1,
-        Self::Days3,
-        Self::Days7,
-        Self::Days14,
-        Self::Days30,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Hour1, Self::Hours6, Self::Day1, Self::Days3, Self::Days7, Self::Days14, Self::Days30];
 
     /// The smallest step that covers `lifetime_ms`; thirty days for anything longer.
     pub fn covering(lifetime_ms: u64) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|ttl| ttl.ms() >= lifetime_ms)
-            .unwrap_or(Self::Days30)
+        Self::ALL.into_iter().find(|ttl| ttl.ms() >= lifetime_ms).unwrap_or(Self::Days30)
     }
 
     /// Its length in milliseconds.
@@ -165,9 +155,7 @@ impl EnvelopeHead {
     pub fn new(class: Class, lifetime_ms: u64, now: UnixTime, jitter: &mut Chance) -> Self {
         let ttl = Ttl::covering(lifetime_ms);
         let hours = lifetime_ms.clamp(HOUR_MS, ttl.ms()) / HOUR_MS;
-        let jitter_hours = jitter
-            .below(EXPIRY_JITTER_HOURS + 1)
-            .min(hours.saturating_sub(1));
+        let jitter_hours = jitter.below(EXPIRY_JITTER_HOURS + 1).min(hours.saturating_sub(1));
         let lifetime_ms = (hours - jitter_hours) * HOUR_MS;
         Self {
             class,
@@ -182,8 +170,7 @@ impl EnvelopeHead {
 
     /// The four bytes on the wire.
     pub fn encode(&self) -> [u8; Self::LEN] {
-        let flags =
-            u8::from(self.no_infra) << 2 | u8::from(self.urgent) << 1 | u8::from(self.has_ext);
+        let flags = u8::from(self.no_infra) << 2 | u8::from(self.urgent) << 1 | u8::from(self.has_ext);
         let [hour_high, hour_low] = self.expiry_hour.to_be_bytes();
         [
             ENVELOPE_VERSION << 5 | (self.class as u8) << 3 | flags,
@@ -261,23 +248,12 @@ impl<'a> Envelope<'a> {
         let (head, rest) = bytes.split_first_chunk().ok_or(EnvelopeError::TooShort)?;
         let head = EnvelopeHead::decode(*head)?;
         let (tag, rest) = rest.split_first_chunk().ok_or(EnvelopeError::TooShort)?;
-        let ext_len = if head.has_ext {
-            extensions_len(rest)?
-        } else {
-            0
-        };
-        let (ext, sealed) = rest
-            .split_at_checked(ext_len)
-            .ok_or(EnvelopeError::BadExtension)?;
+        let ext_len = if head.has_ext { extensions_len(rest)? } else { 0 };
+        let (ext, sealed) = rest.split_at_checked(ext_len).ok_or(EnvelopeError::BadExtension)?;
         if sealed.len() < SEALED_BYTES_MIN {
             return Err(EnvelopeError::TooShort);
         }
-        Ok(Self {
-            head,
-            tag: Tag(*tag),
-            ext,
-            sealed,
-        })
+        Ok(Self { head, tag: Tag(*tag), ext, sealed })
     }
 
     /// The value of the extension of this kind, if it is there.
@@ -335,12 +311,7 @@ mod tests {
     const NOW: UnixTime = UnixTime(EPOCH_2024_MS + 1_000 * DAY_MS + 17 * crate::time::MINUTE_MS);
 
     fn head(lifetime_ms: u64) -> EnvelopeHead {
-        EnvelopeHead::new(
-            Class::Text,
-            lifetime_ms,
-            NOW,
-            &mut Chance::from_seed([3; 32]),
-        )
+        EnvelopeHead::new(Class::Text, lifetime_ms, NOW, &mut Chance::from_seed([3; 32]))
     }
 
     fn bytes(head: EnvelopeHead, after_tag: &[u8]) -> Vec<u8> {
@@ -406,12 +377,7 @@ mod tests {
     fn expiry_survives_the_wrap_of_the_hour_counter() {
         let wrap = UnixTime(EPOCH_2024_MS + 65_536 * HOUR_MS);
         let before = UnixTime(wrap.0 - DAY_MS);
-        let head = EnvelopeHead::new(
-            Class::Text,
-            7 * DAY_MS,
-            before,
-            &mut Chance::from_seed([1; 32]),
-        );
+        let head = EnvelopeHead::new(Class::Text, 7 * DAY_MS, before, &mut Chance::from_seed([1; 32]));
         assert!(head.expiry_hour < 200, "wrapped");
         assert!(!head.expired(before, 0));
         assert!(!head.expired(UnixTime(wrap.0 + 5 * DAY_MS), 0));
@@ -423,29 +389,20 @@ mod tests {
     fn an_old_envelope_stays_expired_for_years() {
         let head = head(DAY_MS);
         for days in [2, 40, 365, 1_200] {
-            assert!(
-                head.expired(NOW.after_ms(days * DAY_MS), 2 * HOUR_MS),
-                "{days}"
-            );
+            assert!(head.expired(NOW.after_ms(days * DAY_MS), 2 * HOUR_MS), "{days}");
         }
     }
 
     #[test]
     fn a_claimed_expiry_in_the_far_future_is_kept_no_longer_than_its_lifetime() {
-        let head = EnvelopeHead {
-            expiry_hour: NOW.hour_2024().wrapping_add(20_000),
-            ..head(DAY_MS)
-        };
+        let head = EnvelopeHead { expiry_hour: NOW.hour_2024().wrapping_add(20_000), ..head(DAY_MS) };
         assert_eq!(head.keep_until(NOW), NOW.after_ms(DAY_MS));
     }
 
     #[test]
     fn a_device_whose_clock_stands_in_1970_computes_without_overflow() {
         for hour in [0, 1, 32_767, 32_768, 65_535] {
-            let head = EnvelopeHead {
-                expiry_hour: hour,
-                ..head(DAY_MS)
-            };
+            let head = EnvelopeHead { expiry_hour: hour, ..head(DAY_MS) };
             assert!(head.expires_at(UnixTime(0)) >= UnixTime(EPOCH_2024_MS));
             let _ = head.expired(UnixTime(u64::MAX), u64::MAX);
         }
@@ -456,16 +413,10 @@ mod tests {
         let good = head(DAY_MS).encode();
         for version in (0..8).filter(|&v| v != ENVELOPE_VERSION) {
             let bytes = [version << 5 | good[0] & 0x1f, good[1], good[2], good[3]];
-            assert_eq!(
-                EnvelopeHead::decode(bytes),
-                Err(EnvelopeError::UnknownVersion(version))
-            );
+            assert_eq!(EnvelopeHead::decode(bytes), Err(EnvelopeError::UnknownVersion(version)));
         }
         for code in 7..16 {
-            assert_eq!(
-                EnvelopeHead::decode([good[0], code << 4, 0, 0]),
-                Err(EnvelopeError::UnknownTtl)
-            );
+            assert_eq!(EnvelopeHead::decode([good[0], code << 4, 0, 0]), Err(EnvelopeError::UnknownTtl));
         }
     }
 
@@ -474,11 +425,7 @@ mod tests {
         let whole = bytes(head(DAY_MS), &[0; SEALED_BYTES_MIN]);
         assert!(Envelope::parse(&whole).is_ok());
         for len in 0..whole.len() {
-            assert_eq!(
-                Envelope::parse(&whole[..len]),
-                Err(EnvelopeError::TooShort),
-                "{len}"
-            );
+            assert_eq!(Envelope::parse(&whole[..len]), Err(EnvelopeError::TooShort), "{len}");
         }
         let mut large = whole.clone();
         large.resize(ENVELOPE_BYTES_MAX, 0);
@@ -489,10 +436,7 @@ mod tests {
 
     #[test]
     fn extensions_are_found_by_kind() {
-        let head = EnvelopeHead {
-            has_ext: true,
-            ..head(DAY_MS)
-        };
+        let head = EnvelopeHead { has_ext: true, ..head(DAY_MS) };
         let mut after = vec![0x80 | EXTENSION_ZONE, 1, 42, 0x80 | EXTENSION_PURGE, 12];
         after.extend_from_slice(&[5; 12]);
         after.extend_from_slice(&[77, 0]);
@@ -508,10 +452,7 @@ mod tests {
 
     #[test]
     fn t15_extensions_have_one_encoding() {
-        let head = EnvelopeHead {
-            has_ext: true,
-            ..head(DAY_MS)
-        };
+        let head = EnvelopeHead { has_ext: true, ..head(DAY_MS) };
         for bad in [
             &[0x80 | 3, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 9][..], // out of order
             &[0x80 | 2, 1, 9, 2, 1, 9],                                       // twice
@@ -522,11 +463,7 @@ mod tests {
         ] {
             let mut after = bad.to_vec();
             after.extend_from_slice(&[0; 80]);
-            assert_eq!(
-                Envelope::parse(&bytes(head, &after)),
-                Err(EnvelopeError::BadExtension),
-                "{bad:?}"
-            );
+            assert_eq!(Envelope::parse(&bytes(head, &after)), Err(EnvelopeError::BadExtension), "{bad:?}");
         }
     }
 

@@ -193,11 +193,7 @@ impl Aid20 {
 
 impl std::fmt::Debug for Aid20 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Aid20({})",
-            base32::encode_lower(self.0.get(..5).unwrap_or_default())
-        )
+        write!(f, "Aid20({})", base32::encode_lower(self.0.get(..5).unwrap_or_default()))
     }
 }
 
@@ -218,19 +214,11 @@ impl Hint {
     fn encode(&self) -> Option<(u8, Vec<u8>)> {
         let fits = |addr: &Vec<u8>| (1..=ADDRESS_BYTES_MAX).contains(&addr.len());
         Some(match self {
-            Self::Relay { peer, addr } if fits(addr) => {
-                (HINT_RELAY, [short_peer(peer)?, addr].concat())
-            }
-            Self::Peer { peer, addr } if fits(addr) => {
-                (HINT_PEER, [short_peer(peer)?, addr].concat())
-            }
+            Self::Relay { peer, addr } if fits(addr) => (HINT_RELAY, [short_peer(peer)?, addr].concat()),
+            Self::Peer { peer, addr } if fits(addr) => (HINT_PEER, [short_peer(peer)?, addr].concat()),
             Self::Name(name) if is_name(name) => (HINT_NAME, name.as_bytes().to_vec()),
-            Self::ExpiryMinute(minute) if *minute < MINUTES_PER_DAY => {
-                (HINT_MINUTE, minute.to_be_bytes().to_vec())
-            }
-            Self::Other { kind, value }
-                if !matches!(*kind, HINT_RELAY | HINT_PEER | HINT_NAME | HINT_MINUTE) =>
-            {
+            Self::ExpiryMinute(minute) if *minute < MINUTES_PER_DAY => (HINT_MINUTE, minute.to_be_bytes().to_vec()),
+            Self::Other { kind, value } if !matches!(*kind, HINT_RELAY | HINT_PEER | HINT_NAME | HINT_MINUTE) => {
                 (*kind, value.clone())
             }
             _ => return None,
@@ -246,58 +234,26 @@ impl Hint {
                     return None;
                 }
                 let (peer, addr) = (long_peer(peer), addr.to_vec());
-                if kind == HINT_RELAY {
-                    Self::Relay { peer, addr }
-                } else {
-                    Self::Peer { peer, addr }
-                }
+                if kind == HINT_RELAY { Self::Relay { peer, addr } } else { Self::Peer { peer, addr } }
             }
-            HINT_NAME => Self::Name(
-                std::str::from_utf8(value)
-                    .ok()
-                    .filter(|name| is_name(name))?
-                    .to_owned(),
-            ),
-            HINT_MINUTE => Self::ExpiryMinute(
-                Some(u16::from_be_bytes(value.try_into().ok()?))
-                    .filter(|m| *m < MINUTES_PER_DAY)?,
-            ),
-            _ => Self::Other {
-                kind,
-                value: value.to_vec(),
-            },
+            HINT_NAME => Self::Name(std::str::from_utf8(value).ok().filter(|name| is_name(name))?.to_owned()),
+            HINT_MINUTE => {
+                Self::ExpiryMinute(Some(u16::from_be_bytes(value.try_into().ok()?)).filter(|m| *m < MINUTES_PER_DAY)?)
+            }
+            _ => Self::Other { kind, value: value.to_vec() },
         })
     }
 }
 
 impl InviteCode {
     /// An invitation of `aid` that expires at `expires_at`: its minute is put in front of the hints.
-    pub fn new(
-        kind: InviteKind,
-        expires_at: UnixTime,
-        secret: [u8; 16],
-        aid: &AccountId,
-        hints: Vec<Hint>,
-    ) -> Self {
+    pub fn new(kind: InviteKind, expires_at: UnixTime, secret: [u8; 16], aid: &AccountId, hints: Vec<Hint>) -> Self {
         let expiry_day = u16::try_from(expires_at.day_2024()).unwrap_or(u16::MAX);
         let into_day_ms = expires_at.0.saturating_sub(EPOCH_2024_MS) % DAY_MS;
         let minute = u16::try_from(into_day_ms / MINUTE_MS).unwrap_or(0);
-        let flags = if hints.iter().any(|hint| matches!(hint, Hint::Relay { .. })) {
-            flags::RELAY
-        } else {
-            0
-        };
-        let hints = std::iter::once(Hint::ExpiryMinute(minute))
-            .chain(hints)
-            .collect();
-        Self {
-            kind,
-            flags,
-            expiry_day,
-            secret: Secret::new(secret),
-            aid20: Aid20::of(aid),
-            hints,
-        }
+        let flags = if hints.iter().any(|hint| matches!(hint, Hint::Relay { .. })) { flags::RELAY } else { 0 };
+        let hints = std::iter::once(Hint::ExpiryMinute(minute)).chain(hints).collect();
+        Self { kind, flags, expiry_day, secret: Secret::new(secret), aid20: Aid20::of(aid), hints }
     }
 
     /// What is derived from its secret.
@@ -311,9 +267,7 @@ impl InviteCode {
             Hint::ExpiryMinute(minute) => Some(u64::from(*minute) * MINUTE_MS),
             _ => None,
         });
-        UnixTime(EPOCH_2024_MS)
-            .after_ms(u64::from(self.expiry_day) * DAY_MS)
-            .after_ms(minute.unwrap_or(DAY_MS))
+        UnixTime(EPOCH_2024_MS).after_ms(u64::from(self.expiry_day) * DAY_MS).after_ms(minute.unwrap_or(DAY_MS))
     }
 
     /// The name to show until the card has come.
@@ -360,9 +314,7 @@ impl InviteCode {
         if bytes.len() > INVITE_BYTES_MAX {
             return Err(InviteError::TooLong);
         }
-        let (content, crc) = bytes
-            .split_last_chunk::<CRC_BYTES>()
-            .ok_or(InviteError::TooShort)?;
+        let (content, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(InviteError::TooShort)?;
         if crc16(content) != u16::from_be_bytes(*crc) {
             return Err(InviteError::Damaged);
         }
@@ -381,11 +333,7 @@ impl InviteCode {
 
     /// A web address that carries it in its fragment, which browsers never send. `base` is `https://host`.
     pub fn web_link(&self, base: &str) -> String {
-        format!(
-            "{}/k#{}",
-            base.trim_end_matches('/'),
-            base64::encode(&self.encode())
-        )
+        format!("{}/k#{}", base.trim_end_matches('/'), base64::encode(&self.encode()))
     }
 
     /// Reads any of the three forms; white space around and inside is ignored, the case of the scheme as well.
@@ -405,10 +353,7 @@ impl InviteCode {
                 Some(("I/", code)) => base32::decode(code),
                 _ => return Err(InviteError::NotAnInvite),
             }
-        } else if strip_scheme(&text, "https://")
-            .or_else(|| strip_scheme(&text, "http://"))
-            .is_some()
-        {
+        } else if strip_scheme(&text, "https://").or_else(|| strip_scheme(&text, "http://")).is_some() {
             let (address, code) = text.split_once('#').ok_or(InviteError::NotSilbo)?;
             if !address.trim_end_matches('/').ends_with("/k") {
                 return Err(InviteError::NotSilbo);
@@ -422,9 +367,7 @@ impl InviteCode {
 }
 
 fn read_content(content: &[u8]) -> Result<InviteCode, InviteError> {
-    let (fixed, mut rest) = content
-        .split_first_chunk::<FIXED_BYTES>()
-        .ok_or(InviteError::TooShort)?;
+    let (fixed, mut rest) = content.split_first_chunk::<FIXED_BYTES>().ok_or(InviteError::TooShort)?;
     let [first, flags, day_high, day_low, tail @ ..] = fixed;
     if first >> 4 != INVITE_VERSION {
         return Err(InviteError::UnknownVersion(first >> 4));
@@ -438,16 +381,10 @@ fn read_content(content: &[u8]) -> Result<InviteCode, InviteError> {
     let mut hints = Vec::new();
     while !rest.is_empty() {
         let ([kind, len], after) = rest.split_first_chunk().ok_or(InviteError::Malformed)?;
-        let (value, after) = after
-            .split_at_checked(usize::from(*len))
-            .ok_or(InviteError::Malformed)?;
+        let (value, after) = after.split_at_checked(usize::from(*len)).ok_or(InviteError::Malformed)?;
         let only_once = matches!(*kind, HINT_NAME | HINT_MINUTE);
         let hint = Hint::read(*kind, value).ok_or(InviteError::Malformed)?;
-        if only_once
-            && hints
-                .iter()
-                .any(|h| std::mem::discriminant(h) == std::mem::discriminant(&hint))
-        {
+        if only_once && hints.iter().any(|h| std::mem::discriminant(h) == std::mem::discriminant(&hint)) {
             return Err(InviteError::Malformed);
         }
         hints.push(hint);
@@ -474,9 +411,7 @@ fn is_name(name: &str) -> bool {
 
 /// The 32 bytes of an Ed25519 `PeerId` that are not constant.
 fn short_peer(peer: &PeerKey) -> Option<&[u8]> {
-    peer.0
-        .strip_prefix(&PEER_PREFIX)
-        .filter(|key| key.len() == 32)
+    peer.0.strip_prefix(&PEER_PREFIX).filter(|key| key.len() == 32)
 }
 
 fn long_peer(key: &[u8; 32]) -> PeerKey {
@@ -487,9 +422,7 @@ fn long_peer(key: &[u8; 32]) -> PeerKey {
 /// matters: without it, zeros appended to a valid text would pass.
 fn crc16(bytes: &[u8]) -> u16 {
     !bytes.iter().fold(0xffff, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc: u16, _| {
-            crc << 1 ^ if crc & 0x8000 != 0 { 0x1021 } else { 0 }
-        })
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc: u16, _| crc << 1 ^ if crc & 0x8000 != 0 { 0x1021 } else { 0 })
     })
 }
 

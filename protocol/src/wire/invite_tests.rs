@@ -25,23 +25,11 @@ fn large() -> InviteCode {
         flags: flags::RELAY | flags::DHT,
         hints: vec![
             Hint::ExpiryMinute(61),
-            Hint::Relay {
-                peer: peer(1),
-                addr: vec![4, 127, 0, 0, 1, 6, 0x10, 0xe1],
-            },
-            Hint::Relay {
-                peer: peer(2),
-                addr: vec![9; 64],
-            },
-            Hint::Peer {
-                peer: peer(3),
-                addr: vec![2; 64],
-            },
+            Hint::Relay { peer: peer(1), addr: vec![4, 127, 0, 0, 1, 6, 0x10, 0xe1] },
+            Hint::Relay { peer: peer(2), addr: vec![9; 64] },
+            Hint::Peer { peer: peer(3), addr: vec![2; 64] },
             Hint::Name("Ann Ünal".into()),
-            Hint::Other {
-                kind: 200,
-                value: vec![1, 2, 3],
-            },
+            Hint::Other { kind: 200, value: vec![1, 2, 3] },
         ],
         ..small()
     }
@@ -61,10 +49,7 @@ fn a_bare_invite_has_known_bytes_and_texts() {
     assert_eq!(bytes[..40], expected);
     assert_eq!(bytes.len(), 42);
     assert_eq!(bytes[40..], [0x87, 0x88]);
-    assert_eq!(
-        small().link(),
-        "silbo:i/EAgEHxEREREREREREREREREREREiIiIiIiIiIiIiIiIiIiIiIiIiIoeI"
-    );
+    assert_eq!(small().link(), "silbo:i/EAgEHxEREREREREREREREREREREiIiIiIiIiIiIiIiIiIiIiIiIiIoeI");
     assert_eq!(small().link().len(), 64);
     assert_eq!(small().qr().len(), 8 + 68);
 }
@@ -105,10 +90,7 @@ fn the_error_says_what_is_wrong() {
         (&format!("{link}é"), InviteError::BadCharacter),
         (&link.replace("EAgE", "EBgE"), InviteError::Damaged),
         (&"x".repeat(4_000), InviteError::TooLong),
-        (
-            &format!("silbo:i/{}", "A".repeat(1_000)),
-            InviteError::TooLong,
-        ),
+        (&format!("silbo:i/{}", "A".repeat(1_000)), InviteError::TooLong),
     ] {
         assert_eq!(InviteCode::parse(text), Err(error), "{text}");
     }
@@ -162,10 +144,7 @@ fn malformed_hints_are_refused_although_the_checksum_matches() {
 #[test]
 fn every_single_symbol_error_is_caught() {
     for (text, alphabet) in [
-        (
-            large().link(),
-            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
-        ),
+        (large().link(), "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
         (large().qr(), "0123456789ABCDEFGHJKMNPQRSTVWXYZ"),
     ] {
         for position in 8..text.len() {
@@ -198,42 +177,18 @@ fn t15_truncated_and_extended_invites_are_refused() {
 fn hints_that_cannot_be_written_are_left_out() {
     let invite = InviteCode {
         hints: vec![
-            Hint::Relay {
-                peer: PeerKey(vec![1, 2, 3]),
-                addr: vec![1],
-            },
-            Hint::Relay {
-                peer: peer(1),
-                addr: vec![0; 65],
-            },
-            Hint::Relay {
-                peer: peer(1),
-                addr: Vec::new(),
-            },
-            Hint::Peer {
-                peer: peer(1),
-                addr: vec![0; 65],
-            },
+            Hint::Relay { peer: PeerKey(vec![1, 2, 3]), addr: vec![1] },
+            Hint::Relay { peer: peer(1), addr: vec![0; 65] },
+            Hint::Relay { peer: peer(1), addr: Vec::new() },
+            Hint::Peer { peer: peer(1), addr: vec![0; 65] },
             Hint::ExpiryMinute(1_440),
             Hint::Name("x".repeat(25)),
-            Hint::Other {
-                kind: HINT_NAME,
-                value: vec![0],
-            },
+            Hint::Other { kind: HINT_NAME, value: vec![0] },
         ],
         ..small()
     };
     assert_eq!(invite.encode(), small().encode());
-    let many = InviteCode {
-        hints: vec![
-            Hint::Relay {
-                peer: peer(1),
-                addr: vec![7; 64]
-            };
-            20
-        ],
-        ..small()
-    };
+    let many = InviteCode { hints: vec![Hint::Relay { peer: peer(1), addr: vec![7; 64] }; 20], ..small() };
     let bytes = many.encode();
     assert!(bytes.len() <= INVITE_BYTES_MAX);
     assert_eq!(InviteCode::decode(&bytes).unwrap().hints.len(), 4);
@@ -242,32 +197,20 @@ fn hints_that_cannot_be_written_are_left_out() {
 #[test]
 fn names_are_cut_at_a_character() {
     assert_eq!(Hint::name("  Ann\n "), Some(Hint::Name("Ann".into())));
-    assert_eq!(
-        Hint::name(&"ü".repeat(13)),
-        Some(Hint::Name("ü".repeat(12)))
-    );
+    assert_eq!(Hint::name(&"ü".repeat(13)), Some(Hint::Name("ü".repeat(12))));
     assert_eq!(Hint::name(" \n\u{7}"), None);
 }
 
 #[test]
 fn an_invite_lives_to_the_minute_or_to_the_end_of_its_day() {
     let at = UnixTime(EPOCH_2024_MS + 1_000 * DAY_MS + 75 * MINUTE_MS + 30_000);
-    let hints = vec![Hint::Relay {
-        peer: peer(1),
-        addr: vec![1],
-    }];
+    let hints = vec![Hint::Relay { peer: peer(1), addr: vec![1] }];
     let mut invite = InviteCode::new(InviteKind::OneTime, at, [1; 16], &AccountId([9; 32]), hints);
     assert_eq!(invite.flags, flags::RELAY);
     assert_eq!(invite.expires_at(), UnixTime(at.0 - 30_000));
-    assert_eq!(
-        InviteCode::parse(&invite.link()).unwrap().expires_at(),
-        invite.expires_at()
-    );
+    assert_eq!(InviteCode::parse(&invite.link()).unwrap().expires_at(), invite.expires_at());
     invite.hints.clear();
-    assert_eq!(
-        invite.expires_at(),
-        UnixTime(EPOCH_2024_MS + 1_001 * DAY_MS)
-    );
+    assert_eq!(invite.expires_at(), UnixTime(EPOCH_2024_MS + 1_001 * DAY_MS));
     assert_eq!(invite.aid20, Aid20([9; 20]));
 }
 
@@ -275,23 +218,13 @@ fn an_invite_lives_to_the_minute_or_to_the_end_of_its_day() {
 fn all_keys_of_an_invite_differ_and_are_known() {
     let keys = InviteKeys::derive(&[0x11; 16]);
     let owner = Secret::new(*keys.blob_owner.expose());
-    let all = [
-        &keys.card,
-        &keys.psk,
-        &keys.first_contact,
-        &keys.rdv,
-        &keys.request,
-        &owner,
-    ];
+    let all = [&keys.card, &keys.psk, &keys.first_contact, &keys.rdv, &keys.request, &owner];
     for (i, a) in all.iter().enumerate() {
         assert!(all[i + 1..].iter().all(|b| a != b));
         assert_ne!(a.expose()[..16], keys.blob_id.0);
     }
     assert_eq!(keys.blob_id.full(), "x45m7zpx1epa54pfr7s4mm1ebw");
-    assert_eq!(
-        base32::encode_lower(keys.card.expose()),
-        "4h9m6v47nv14jp82zd3m5actgrtzdwcnqemtsr16enxt2a8mcn60"
-    );
+    assert_eq!(base32::encode_lower(keys.card.expose()), "4h9m6v47nv14jp82zd3m5actgrtzdwcnqemtsr16enxt2a8mcn60");
 }
 
 #[test]
@@ -309,16 +242,9 @@ fn debug_prints_no_secret() {
 fn any_hint() -> impl Strategy<Value = Hint> {
     let addr = || proptest::collection::vec(any::<u8>(), 1..=64);
     prop_oneof![
-        (any::<[u8; 32]>(), addr()).prop_map(|(key, addr)| Hint::Relay {
-            peer: long_peer(&key),
-            addr
-        }),
-        (any::<[u8; 32]>(), addr()).prop_map(|(key, addr)| Hint::Peer {
-            peer: long_peer(&key),
-            addr
-        }),
-        (7u8.., proptest::collection::vec(any::<u8>(), 0..20))
-            .prop_map(|(kind, value)| Hint::Other { kind, value }),
+        (any::<[u8; 32]>(), addr()).prop_map(|(key, addr)| Hint::Relay { peer: long_peer(&key), addr }),
+        (any::<[u8; 32]>(), addr()).prop_map(|(key, addr)| Hint::Peer { peer: long_peer(&key), addr }),
+        (7u8.., proptest::collection::vec(any::<u8>(), 0..20)).prop_map(|(kind, value)| Hint::Other { kind, value }),
     ]
 }
 

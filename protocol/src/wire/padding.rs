@@ -53,11 +53,7 @@ impl PadClass {
 /// # Errors
 /// [`PaddingError::TooLong`] if no bucket is large enough.
 pub fn pad(class: PadClass, plain: &[u8], overhead: usize) -> Result<Vec<u8>, PaddingError> {
-    let least = plain
-        .len()
-        .checked_add(1)
-        .and_then(|len| len.checked_add(overhead))
-        .ok_or(PaddingError::TooLong)?;
+    let least = plain.len().checked_add(1).and_then(|len| len.checked_add(overhead)).ok_or(PaddingError::TooLong)?;
     let bucket = class.bucket(least).ok_or(PaddingError::TooLong)?;
     let len = bucket.checked_sub(overhead).ok_or(PaddingError::TooLong)?;
     pad_to(plain, len).ok_or(PaddingError::TooLong)
@@ -98,14 +94,7 @@ mod tests {
 
     #[test]
     fn known_sizes_fall_into_known_buckets() {
-        for (len, bucket) in [
-            (0, 512),
-            (512, 512),
-            (513, 2_048),
-            (2_049, 16_384),
-            (16_385, 32_768),
-            (98_304, 98_304),
-        ] {
+        for (len, bucket) in [(0, 512), (512, 512), (513, 2_048), (2_049, 16_384), (16_385, 32_768), (98_304, 98_304)] {
             assert_eq!(PadClass::Rich.bucket(len), Some(bucket), "{len}");
         }
         for (len, bucket) in [(0, 16), (16, 16), (17, 32), (40, 48)] {
@@ -117,31 +106,15 @@ mod tests {
 
     #[test]
     fn a_plaintext_beyond_the_largest_envelope_is_refused() {
-        assert_eq!(
-            pad(PadClass::Rich, &[0; ENVELOPE_BYTES_MAX], 0),
-            Err(PaddingError::TooLong)
-        );
-        assert_eq!(
-            pad(PadClass::Rich, b"x", usize::MAX),
-            Err(PaddingError::TooLong)
-        );
+        assert_eq!(pad(PadClass::Rich, &[0; ENVELOPE_BYTES_MAX], 0), Err(PaddingError::TooLong));
+        assert_eq!(pad(PadClass::Rich, b"x", usize::MAX), Err(PaddingError::TooLong));
         let largest = vec![7; ENVELOPE_BYTES_MAX - 101];
-        assert_eq!(
-            pad(PadClass::Rich, &largest, 100).map(|p| p.len()),
-            Ok(ENVELOPE_BYTES_MAX - 100)
-        );
+        assert_eq!(pad(PadClass::Rich, &largest, 100).map(|p| p.len()), Ok(ENVELOPE_BYTES_MAX - 100));
     }
 
     #[test]
     fn bytes_without_padding_are_refused() {
-        for bytes in [
-            &[][..],
-            &[0, 0, 0],
-            &[1, 2, 3],
-            &[0x80, 1, 0],
-            &[0x80, 0, 0x81],
-            &[0x80, 0x40],
-        ] {
+        for bytes in [&[][..], &[0, 0, 0], &[1, 2, 3], &[0x80, 1, 0], &[0x80, 0, 0x81], &[0x80, 0x40]] {
             assert_eq!(unpad(bytes), None, "{bytes:?}");
         }
         assert_eq!(unpad(&[0x80]), Some(&[][..]));

@@ -9,12 +9,14 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
 
-/// From socket to authenticated connection; half-open ones are dropped after this (T-49).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From socket to authenticated connection; half-open ones are dropped after this (T-49). Shorter than the 10 s an
+/// AutoNAT client waits for its probe: one that learns nothing probes again and again.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Keeps NAT bindings open: those of UDP last 30 s and more.
-const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(25);
-/// Two lost keep-alives and a little more.
-const QUIC_IDLE_TIMEOUT_MS: u32 = 60_000;
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A keep-alive is due and lost, and so are the probes QUIC sends after it, a second, two, four and eight later: who
+/// only listens notices by this that the other end is gone.
+const QUIC_IDLE_TIMEOUT_MS: u32 = 40_000;
 /// Streams a peer may open on a connection; we use fewer than ten.
 const STREAMS_MAX: u32 = 64;
 /// Unread bytes of a stream: 10 Mbit/s at 300 ms and a good deal more.
