@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::account::{Own, check_text, read_hint};
-use super::records::state::{ChatRecord, ContactRecord};
+use super::records::state::ContactRecord;
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{Answer, Engine};
@@ -250,7 +250,7 @@ impl Engine {
         }
         contact.set_peers(merge_addresses(hinted));
         self.contacts.insert(chat, contact);
-        self.chats.entry(chat).or_insert_with(ChatRecord::default);
+        self.chats.entry(chat).or_default();
         self.save_contact(&chat, turn);
         self.save_chat(&chat, turn);
         for hint in &code.hints {

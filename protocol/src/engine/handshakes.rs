@@ -8,7 +8,7 @@ use prost::Message;
 use super::account::read_hint;
 use super::contacts::Contact;
 use super::inbound::Outcome;
-use super::records::state::{ChatRecord, ContactRecord, OutboxRecord};
+use super::records::state::{ContactRecord, OutboxRecord};
 use super::turn::Turn;
 use super::{Engine, Live, TagOwner};
 use crate::crypto::kdf::kdf;
@@ -303,6 +303,10 @@ impl Engine {
             if met.aid.chat() != chat || met.identity.epoch != epoch {
                 return Ok(Outcome::Dropped);
             }
+            if self.sessions.contains_key(&met.id) {
+                // The same reset by another way: taking it again would turn the session back and use its keys twice.
+                return Ok(Outcome::Done { preimage });
+            }
             let (log_before, verified) =
                 self.contacts.get(&chat).map(|c| (c.rec.dik.clone(), c.rec.verification)).unwrap_or_default();
             if !self.adopt_identity(chat, &met, InviteId([0; 8]), turn) {
@@ -411,7 +415,7 @@ impl Engine {
             contact.set_profile(profile);
         }
         self.contacts.insert(chat, contact);
-        self.chats.entry(chat).or_insert_with(ChatRecord::default);
+        self.chats.entry(chat).or_default();
         self.save_contact(&chat, turn);
         self.save_chat(&chat, turn);
         true

@@ -198,7 +198,7 @@ impl Engine {
                 Timer::FindContact(chat) => self.find_contact(chat, turn),
                 Timer::DialRelay(peer) => self.dial_relay(&peer, turn),
                 Timer::RelayAnswer(peer) => self.relay_silent(&peer, turn),
-                Timer::Collect(peer) => self.collect(&peer, turn)?,
+                Timer::Collect(peer) => self.look_again(&peer, turn)?,
                 Timer::Unproven(link) => self.close_unproven(link, turn),
                 Timer::Request(id) => self.request_timed_out(id, turn),
                 Timer::Expire => self.expire_items(turn)?,
@@ -211,9 +211,9 @@ impl Engine {
     }
 
     fn request(&mut self, id: RequestId, request: Request, turn: &mut Turn) -> Result<(), StoreError> {
-        match self.answer(id, request, turn)? {
-            Some(answer) => turn.reply(id, answer),
-            None => {} // answered later, by the network or by a time-out
+        // Without an answer it comes later, by the network or by a time-out.
+        if let Some(answer) = self.answer(id, request, turn)? {
+            turn.reply(id, answer);
         }
         Ok(())
     }

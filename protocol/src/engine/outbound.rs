@@ -228,8 +228,7 @@ impl Engine {
         let proven = self.links.get(&link).is_some_and(|l| l.chat.is_some());
         // Whoever does not know us yet takes short frames only.
         let frame_bytes = if proven { FRAME_BATCH_BYTES } else { FRAME_BYTES_UNPROVEN_MAX / 2 };
-        loop {
-            let Some(lane) = self.outbox.lane(&chat) else { break };
+        while let Some(lane) = self.outbox.lane(&chat) {
             if lane.in_flight() >= ENVELOPES_IN_FLIGHT_MAX {
                 break;
             }

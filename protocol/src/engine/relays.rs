@@ -34,7 +34,7 @@ const DIAL_FIRST_MS: u64 = 2 * SECOND_MS;
 const ANSWER_MS: u64 = 15 * SECOND_MS;
 /// How long the reply to `relay add` waits for the relay.
 const ADD_WAIT_MS: u64 = 10 * SECOND_MS;
-/// What became of deposits is asked this often while some are held; news is pushed as well.
+/// What became of deposits, and what lies in our queues, is asked this often; news is pushed as well.
 const COLLECT_MS: u64 = 5 * MINUTE_MS;
 /// A queue that was full or unknown is left alone for so long.
 const REFUSED_PAUSE_MS: u64 = MINUTE_MS;
@@ -628,14 +628,13 @@ impl Engine {
     /// The relay said who it is and what it promises: now everything that waited for it is asked.
     fn relay_introduced(&mut self, peer: &PeerKey, res: proto::MboxRes, turn: &mut Turn) -> Result<(), StoreError> {
         let Some(relay) = self.relays.get_mut(peer) else { return Ok(()) };
-        let Some(limits) = res.limits else { return Ok(()) };
         let pinned = <[u8; 32]>::try_from(relay.rec.relay_vk.as_slice()).ok();
-        let Some(binding) = auth::binding_of(&limits, pinned.as_ref()) else {
-            turn.event(
-                None,
-                None,
-                EventKind::Warning { text: "a relay answered with another key than before".to_owned() },
-            );
+        let introduced = res.limits.and_then(|limits| Some((auth::binding_of(&limits, pinned.as_ref())?, limits)));
+        let Some((binding, limits)) = introduced else {
+            // Damaged on the way, or another relay under this address: a fresh link asks again.
+            if let Some(link) = relay.link {
+                turn.send(Send::Close { link });
+            }
             return Ok(());
         };
         relay.binding = Some(binding);
@@ -857,6 +856,15 @@ impl Engine {
         Ok(())
     }
 
+    /// News is pushed, but a push can be lost: now and then everything is asked again.
+    pub(super) fn look_again(&mut self, peer: &PeerKey, turn: &mut Turn) -> Result<(), StoreError> {
+        if let Some(relay) = self.relays.get_mut(peer) {
+            relay.cursors.clear();
+        }
+        self.fetch(peer, turn);
+        self.collect(peer, turn)
+    }
+
     /// Asks a relay which of our deposits have been fetched.
     pub(super) fn collect(&mut self, peer: &PeerKey, turn: &mut Turn) -> Result<(), StoreError> {
         let Some(binding) = self.relays.get(peer).and_then(|r| r.binding) else { return Ok(()) };
@@ -880,7 +888,7 @@ impl Engine {
                 self.ask(peer, Asked::Collect, Op::Collect(proto::Collect { sid: sid.0.to_vec(), tags, mac }), turn);
             }
         }
-        if held {
+        if held || self.queues.values().any(|q| q.relay == peer.0) {
             self.timers.set(Timer::Collect(peer.clone()), turn.now.moment.after_ms(COLLECT_MS));
         }
         Ok(())

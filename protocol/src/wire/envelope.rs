@@ -331,7 +331,7 @@ mod tests {
             size_code: 0,
             expiry_hour: 0x5e10,
         };
-        assert_eq!(head.encode(), [0b001_01_1_0_1, 0x60, 0x5e, 0x10]);
+        assert_eq!(head.encode(), [0b0010_1101, 0x60, 0x5e, 0x10]);
         assert_eq!(EnvelopeHead::decode(head.encode()), Ok(head));
     }
 
