@@ -1,6 +1,6 @@
 //! Names of things: fixed-size byte strings that cannot be mistaken for one another.
 //!
-//! `Display` is the short form for logs; the full form is Crockford base32 in lower case by [`encode_base32`].
+//! `Display` is the short form for logs; the full form is Crockford base32 in lower case, by the method `full`.
 
 use crate::wire::base32;
 

@@ -4,6 +4,7 @@
 //! (`tests/reference/silbo_reference.py`, written from `docs/wire-format.md`). A change here is a change of the wire
 //! format. `SILBO_BLESS=1 cargo test -p silbo-protocol --test known_answers` rewrites the files.
 
+#![allow(clippy::disallowed_methods)] // a test may read its vectors
 #![allow(clippy::unwrap_used)]
 
 use prost::Message;

@@ -3,6 +3,7 @@
 //! Raw echo and nodes both go through one, so what the relay itself costs meets both.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,21 +97,22 @@ async fn carry(front: Arc<UdpSocket>, to: SocketAddr, way: Way) {
     let mut tasks = JoinSet::new();
     let mut buffer = vec![0; DATAGRAM_MAX];
     while let Ok((length, from)) = front.recv_from(&mut buffer).await {
-        if !backs.contains_key(&from) {
-            let Ok(back) = socket().await.map(Arc::new) else { return };
-            let there = Lane::new(back.clone(), to, way.clone(), &mut tasks);
-            let here = Lane::new(front.clone(), from, way.clone(), &mut tasks);
-            tasks.spawn(async move {
-                let mut buffer = vec![0; DATAGRAM_MAX];
-                while let Ok((length, _)) = back.recv_from(&mut buffer).await {
-                    here.pass(buffer.get(..length).unwrap_or_default()).await;
-                }
-            });
-            backs.insert(from, there);
-        }
-        if let Some(lane) = backs.get(&from) {
-            lane.pass(buffer.get(..length).unwrap_or_default()).await;
-        }
+        let lane = match backs.entry(from) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let Ok(back) = socket().await.map(Arc::new) else { return };
+                let there = Lane::new(back.clone(), to, way.clone(), &mut tasks);
+                let here = Lane::new(front.clone(), from, way.clone(), &mut tasks);
+                tasks.spawn(async move {
+                    let mut buffer = vec![0; DATAGRAM_MAX];
+                    while let Ok((length, _)) = back.recv_from(&mut buffer).await {
+                        here.pass(buffer.get(..length).unwrap_or_default()).await;
+                    }
+                });
+                place.insert(there)
+            }
+        };
+        lane.pass(buffer.get(..length).unwrap_or_default()).await;
     }
 }
 

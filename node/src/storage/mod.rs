@@ -10,7 +10,7 @@
 //! engine's business, and so is what a value means.
 //!
 //! Both files are SQLCipher (AES-256 with an HMAC a page) under keys derived from one
-//! [`DatabaseKey`](crate::vault::DatabaseKey), in WAL mode with `synchronous=FULL`.
+//! [`DatabaseKey`], in WAL mode with `synchronous=FULL`.
 
 mod error;
 mod event_log;

@@ -8,7 +8,7 @@
 //! `mk_pq` is the slot of the ML-KEM braid and empty in suite 1. [`Session::open`] takes `&self` and returns the
 //! advanced session, so a refused envelope cannot change anything; nothing is derived from what an envelope says
 //! about the past (PN) before its body has verified. Messages that were overtaken live on as
-//! [`SkippedKey`](super::SkippedKey)s in the caller's store; the session itself keeps the current chain only.
+//! [`SkippedKey`]s in the caller's store; the session itself keeps the current chain only.
 
 use super::body::{FIXED_BYTES, Parts, body_ad, body_key, open_body, split_envelope};
 use super::chains::{ReceivingChain, SendingChain, chain_step, root_step};
