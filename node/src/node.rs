@@ -21,7 +21,7 @@ use crate::atomic_file;
 use crate::core::{self, Core, CoreError, Medium, Opened};
 use crate::settings::{NodeSettings, StartFailure, StartFailureClass};
 use crate::shutdown::{Shutdown, StopSignals};
-use crate::spool::{PeerCache, SledSpool, Spool};
+use crate::spool::{MemorySpool, PeerCache, SledSpool, Spool};
 use crate::storage::{Database, StorageError};
 use crate::vault::{Vault, VaultError};
 
@@ -47,7 +47,7 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
     settings.paths.create_folders().context("make the folders of the profile")?;
     let data_dir = settings.paths.data_dir.clone();
     let mut opened = open(&settings)?;
-    let spool = open_spool(&data_dir)?;
+    let spool = open_spool(&data_dir);
     let seed = prepare(&mut opened, &settings)?;
     let transport = start_transport(&settings, seed).await?;
     remember_ports(&settings, &transport.snapshot.borrow());
@@ -107,12 +107,19 @@ fn open(settings: &NodeSettings) -> anyhow::Result<Opened> {
     Opened::open(db).map_err(|problem| anyhow!("the database cannot be read: {problem}"))
 }
 
-fn open_spool(data_dir: &Path) -> anyhow::Result<Arc<SledSpool>> {
-    let opened = SledSpool::open(&data_dir.join("spool"), SPOOL_BYTES_MAX).context("open the spool")?;
+/// What is in the spool is only helpful: a node without one starts all the same.
+fn open_spool(data_dir: &Path) -> Arc<dyn Spool> {
+    let opened = match SledSpool::open(&data_dir.join("spool"), SPOOL_BYTES_MAX) {
+        Ok(opened) => opened,
+        Err(problem) => {
+            warn!(%problem, "the spool cannot be opened; this run keeps its records in memory");
+            return Arc::new(MemorySpool::new(SPOOL_BYTES_MAX));
+        }
+    };
     if let crate::spool::SpoolOpened::SetAside { path, reason, .. } = &opened {
         warn!(aside = %path.display(), %reason, "the spool was damaged; it was set aside and an empty one started");
     }
-    Ok(Arc::new(opened.into_spool()))
+    Arc::new(opened.into_spool())
 }
 
 /// The account on the first start, the relay role on every one; gives the seed of a stable transport key, if one is wanted.
@@ -208,7 +215,7 @@ async fn use_configured_relays(core: &Core, settings: &NodeSettings) {
 }
 
 /// Peers that were there when the node stopped are worth a try when nothing else is known.
-fn remember_peers(spool: &Arc<SledSpool>, net: &NetSnapshot) {
+fn remember_peers(spool: &Arc<dyn Spool>, net: &NetSnapshot) {
     let cache = PeerCache::new(spool.clone());
     let now = core::now().unix;
     for peer in &net.peers {
@@ -234,7 +241,7 @@ fn remember_peers(spool: &Arc<SledSpool>, net: &NetSnapshot) {
 }
 
 /// The few peers that answered most often.
-fn remembered_peers(spool: &Arc<SledSpool>) -> Vec<silbo_protocol::ids::PeerAddress> {
+fn remembered_peers(spool: &Arc<dyn Spool>) -> Vec<silbo_protocol::ids::PeerAddress> {
     const DIALLED: usize = 4;
     let cache = PeerCache::new(spool.clone());
     let best = cache.best(DIALLED, core::now().unix).unwrap_or_default();

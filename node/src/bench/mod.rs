@@ -95,17 +95,18 @@ async fn measure(options: &PairOptions) -> Result<Figures, Failure> {
     let bob = Node::person(&folder, "Bob").await?;
     let link = first_contact(&network, &ada, &bob, &mut figures).await?;
 
+    let to = ada.text("contact.show", json!({"contact": "Bob"}), "id").await?;
     let raw = raw::Pair::connect(&folder).await?;
     figures.raw_connect_bytes = raw.connect_bytes;
     figures.raw_wire_bytes = wire_bytes(&raw.link, raw.single(SMALL_BYTES, SINGLE / 2)).await?;
-    figures.wire_bytes = wire_bytes(&link, load::single(&ada, "Bob", SMALL_BYTES, SINGLE / 2)).await?;
+    figures.wire_bytes = wire_bytes(&link, load::single(&ada, &to, SMALL_BYTES, SINGLE / 2)).await?;
 
     let slice = options.length / u32::try_from(ROUNDS).unwrap_or(1);
-    figures.loopback = speeds(&raw, &ada, slice).await?;
+    figures.loopback = speeds(&raw, &ada, &to, slice).await?;
     for link in [&link, &raw.link] {
         link.delay(options.rtt / 2);
     }
-    figures.slow = speeds(&raw, &ada, slice).await?;
+    figures.slow = speeds(&raw, &ada, &to, slice).await?;
     figures.loaded_rss_mib = ada.rss_mib();
     figures.ready_ms = ready(ada, &folder).await?;
     Ok(figures)
@@ -138,7 +139,7 @@ async fn wire_bytes(
 }
 
 /// Raw and Silbo in turn, so that whatever else the machine does meets both.
-async fn speeds(raw: &raw::Pair, ada: &Node, slice: Duration) -> Result<[Speed; 3], Failure> {
+async fn speeds(raw: &raw::Pair, ada: &Node, to: &str, slice: Duration) -> Result<[Speed; 3], Failure> {
     let mut rates: [Vec<f64>; 3] = Default::default();
     let mut times: [Vec<Duration>; 2] = Default::default();
     for _ in 0..ROUNDS {
@@ -146,9 +147,9 @@ async fn speeds(raw: &raw::Pair, ada: &Node, slice: Duration) -> Result<[Speed; 
             raw.sync_in_groups(group);
             rates.push(raw.stream(MESSAGE_BYTES, slice).await?);
         }
-        rates[2].push(load::stream(ada, "Bob", MESSAGE_BYTES, slice).await?);
+        rates[2].push(load::stream(ada, to, MESSAGE_BYTES, slice).await?);
         times[0].extend(raw.single(MESSAGE_BYTES, SINGLE).await?);
-        times[1].extend(load::single(ada, "Bob", MESSAGE_BYTES, SINGLE).await?);
+        times[1].extend(load::single(ada, to, MESSAGE_BYTES, SINGLE).await?);
     }
     let [each, grouped, silbo] = rates.map(median);
     let [raw, ours] = times;

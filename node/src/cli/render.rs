@@ -488,7 +488,7 @@ mod tests {
     #[test]
     fn a_sent_message_says_state_id_path_and_who_holds_it() {
         let value = json!({"id": "m1", "state": "delivered", "path": "direct", "sentAt": 0});
-        assert_eq!(sent(&value, &time()), "delivered  m1  path: lan");
+        assert_eq!(sent(&value, &time()), "delivered  m1  path: direct");
         let value = json!({"id": "m1", "state": "held", "held": {"relays": 2, "untilAt": 1_763_733_909_000_i64}});
         assert!(sent(&value, &time()).starts_with("held  m1  held by 2 relays until 2025-11-2"));
     }

@@ -93,7 +93,7 @@ impl SledSpool {
     }
 
     pub(super) fn open_within(dir: &Path, bytes_max: u64, disk_bytes_max: u64) -> Result<SledSpool, SpoolError> {
-        let mut inner = Inner::open(dir)?;
+        let mut inner = Inner::open_patiently(dir)?;
         if contained(|| inner.db.size_on_disk().map_err(|error| failure(&error)))? > disk_bytes_max {
             inner = inner.rewritten(dir)?;
         }
@@ -219,6 +219,20 @@ impl fmt::Debug for SledSpool {
 }
 
 impl Inner {
+    /// Opens; sled's threads let go of the lock some time after the last handle is dropped, so a spool that was just
+    /// closed looks as if it were in use.
+    fn open_patiently(dir: &Path) -> Result<Inner, SpoolError> {
+        const TRIES: u32 = 40;
+        const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+        for _ in 1..TRIES {
+            match Inner::open(dir) {
+                Err(SpoolError::InUse) => std::thread::sleep(PAUSE),
+                opened => return opened,
+            }
+        }
+        Inner::open(dir)
+    }
+
     fn open(dir: &Path) -> Result<Inner, SpoolError> {
         atomic_file::make_private_dir(dir).map_err(|error| io_failure(&error))?;
         let (db, shelf) = contained(|| {

@@ -6,7 +6,7 @@ use silbo_protocol::store::ItemRow;
 use silbo_protocol::time::UnixTime;
 
 use super::guard::{guarded, unguarded};
-use super::{Database, PRIVATE_FILE, StorageError, event_log};
+use super::{Database, PRIVATE_FILE, StorageError, event_log, search_index};
 
 /// Columns of a row as [`read_row`] expects them.
 pub(super) const COLUMNS: &str = "items.chat, items.id, items.lamport, items.sent_at, items.stored_at, items.outgoing, \
@@ -74,8 +74,7 @@ pub(super) fn put(connection: &Connection, item: &ItemRow) -> Result<bool, Stora
     let row = write(connection, item, body, known.as_ref().map(|known| known.row)).map_err(failed)?;
     let old = known.map(|known| known.body).unwrap_or_default();
     if old != body {
-        unindex(connection, row, &old)?;
-        index(connection, row, body)?;
+        search_index::change(connection, row, &old, body)?;
     }
     let hidden = !old.is_empty() && body.is_empty();
     if hidden {
@@ -87,7 +86,7 @@ pub(super) fn put(connection: &Connection, item: &ItemRow) -> Result<bool, Stora
 /// Erases a row, its words in the search index, and its text in the event log. Says whether there was one.
 pub(super) fn erase(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<bool, StorageError> {
     let Some(Known { row, body, .. }) = indexed(connection, chat, id)? else { return Ok(false) };
-    unindex(connection, row, &body)?;
+    search_index::change(connection, row, &body, "")?;
     connection
         .prepare_cached("DELETE FROM items WHERE row = ?1")
         .and_then(|mut statement| statement.execute([row]))
@@ -103,7 +102,7 @@ pub(super) fn erase_chat(connection: &Connection, chat: &ChatId) -> Result<(), S
     let mut found = statement.query(params![chat.0]).map_err(failed)?;
     while let Some(row) = found.next().map_err(failed)? {
         let (row, body): (i64, String) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
-        unindex(connection, row, &body)?;
+        search_index::change(connection, row, &body, "")?;
     }
     connection
         .prepare_cached("DELETE FROM items WHERE chat = ?1")
@@ -281,36 +280,6 @@ fn write(connection: &Connection, item: &ItemRow, body: &str, row: Option<i64>) 
         ],
         |row| row.get(0),
     )
-}
-
-/// Both indexes have no text of their own, so they must be told what they forget.
-fn unindex(connection: &Connection, row: i64, body: &str) -> Result<(), StorageError> {
-    if body.is_empty() {
-        return Ok(());
-    }
-    for sql in [
-        "INSERT INTO words(words, rowid, body) VALUES ('delete', ?1, ?2)",
-        "INSERT INTO grams(grams, rowid, body) VALUES ('delete', ?1, ?2)",
-    ] {
-        connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params![row, body]))
-            .map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn index(connection: &Connection, row: i64, body: &str) -> Result<(), StorageError> {
-    if body.is_empty() {
-        return Ok(());
-    }
-    for sql in ["INSERT INTO words(rowid, body) VALUES (?1, ?2)", "INSERT INTO grams(rowid, body) VALUES (?1, ?2)"] {
-        connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params![row, body]))
-            .map_err(failed)?;
-    }
-    Ok(())
 }
 
 /// A row of [`COLUMNS`]; `None` if the end of its slot is not what was written.

@@ -21,6 +21,7 @@ mod lock;
 mod records;
 mod schema;
 mod search;
+mod search_index;
 mod space;
 mod tokens;
 mod transaction;
@@ -57,6 +58,8 @@ pub struct Database {
     key: DatabaseKey,
     epoch: String,
     transaction: Transaction,
+    /// Message rows written since a commit last indexed; an overestimate is harmless.
+    unindexed: u32,
     /// Set after an I/O error: what the operating system holds in its caches is unknown from then on.
     unusable: Option<StorageError>,
     /// Last, so that it is released after both files are closed.
@@ -80,6 +83,8 @@ impl Database {
             key: key.clone(),
             epoch: files.epoch,
             transaction: Transaction::default(),
+            // What an earlier run left unindexed is found by the first commit.
+            unindexed: search_index::WAITING_MAX,
             unusable: None,
             _lock: lock,
         })

@@ -17,6 +17,7 @@ pub(super) const PRIVATE: &[Migration] = &["
         value       BLOB NOT NULL
     ) STRICT;
     INSERT INTO node(name, value) VALUES ('epoch', randomblob(8));
+    INSERT INTO node(name, value) VALUES ('indexed', zeroblob(8));   -- the search indexes know items up to this row
 
     CREATE TABLE kv(                      -- records of the engine
         tab         INTEGER NOT NULL,     -- number of the protocol's Table

@@ -42,6 +42,7 @@ impl Database {
         if words.is_empty() {
             return Ok(Vec::new());
         }
+        self.index_everything()?;
         if !words.iter().any(|word| word.chars().any(is_written_without_spaces)) {
             let found = self.matching("words", &beginnings(&words), query)?;
             if !found.is_empty() {

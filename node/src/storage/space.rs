@@ -5,7 +5,7 @@ use silbo_protocol::store::File;
 
 use super::file::{length_of, wal_path};
 use super::transaction::Transaction;
-use super::{Database, MAILBOX_FILE, PRIVATE_FILE, StorageError};
+use super::{Database, MAILBOX_FILE, PRIVATE_FILE, StorageError, search_index};
 
 /// Free pages below which nothing is given back: 64 × 4 KiB = 256 KiB are soon used again.
 const FREE_PAGES_MIN: i64 = 64;
@@ -65,6 +65,7 @@ impl Database {
             }
         }
         let failed = |error: rusqlite::Error| StorageError::from_sqlite(PRIVATE_FILE, &error);
+        self.index_everything()?;
         for index in ["words", "grams"] {
             let sql = format!("INSERT INTO {index}({index}, rank) VALUES ('integrity-check', 1)");
             self.private.execute(&sql, []).map_err(failed)?;
@@ -82,7 +83,8 @@ impl Database {
                 .execute_batch(
                     "INSERT INTO words(words) VALUES ('rebuild'); INSERT INTO grams(grams) VALUES ('rebuild');",
                 )
-                .map_err(|error| StorageError::from_sqlite(PRIVATE_FILE, &error))
+                .map_err(|error| StorageError::from_sqlite(PRIVATE_FILE, &error))?;
+            search_index::knows_everything(connection)
         })
     }
 

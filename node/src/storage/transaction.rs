@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use silbo_protocol::step::Event;
 use silbo_protocol::store::{File, Write};
 
-use super::{Database, MAILBOX_FILE, PRIVATE_FILE, StorageError, event_log, items, records};
+use super::{Database, MAILBOX_FILE, PRIVATE_FILE, StorageError, event_log, items, records, search_index};
 
 /// What the open transaction has done so far.
 #[derive(Debug, Default)]
@@ -89,6 +89,13 @@ impl Database {
             self.rollback();
             return Err(error);
         }
+        if self.transaction.private && self.unindexed >= search_index::WAITING_MAX {
+            self.unindexed = 0;
+            if let Err(error) = search_index::catch_up(&self.private) {
+                self.rollback();
+                return Err(self.noted(error));
+            }
+        }
         for file in [File::Mailbox, File::Private] {
             if !self.transaction.touches(file) {
                 continue;
@@ -160,6 +167,7 @@ impl Database {
             Write::Delete { table, key } => records::delete(self.touch(table.file())?, *table, key),
             Write::PutItem(row) => {
                 let hidden = items::put(self.touch(File::Private)?, row)?;
+                self.unindexed = self.unindexed.saturating_add(1);
                 self.transaction.erased |= hidden;
                 Ok(())
             }

@@ -28,7 +28,7 @@ const DELETE_MAX: usize = 1_000;
 pub(super) async fn send(api: Arc<Api>, params: MessageSend) -> Result<Sent, ApiError> {
     check_body(&params.body)?;
     let reply_to = params.reply_to.as_deref().map(|id| message_id(id, "replyTo")).transpose()?;
-    let chat = people::find(&api, &params.chat, "chat").await?;
+    let chat = people::find_known(&api, &params.chat, "chat").await?;
     let request =
         Request::Send { chat, body: params.body, reply_to, expire_s: params.expire_s, client_id: params.client_id };
     sent(api.core.request(request).await?)
