@@ -8,8 +8,8 @@ use silbo_protocol::step::{
 };
 use silbo_transports::internet::{multiaddr_text, peer_text};
 
-use super::base64url;
 use super::types;
+use silbo_protocol::wire::base64;
 
 /// Who wrote it, when it was this account.
 pub(super) const ME: &str = "me";
@@ -26,7 +26,7 @@ pub(super) fn profile(me: MeView) -> types::Profile {
         account: me.account.full(),
         name: me.name,
         status: me.status,
-        avatar: base64url::encode(&me.avatar),
+        avatar: base64::encode(&me.avatar),
         devices: me.devices,
         read_receipts: me.read_receipts,
         typing: me.typing,
@@ -57,7 +57,7 @@ pub(super) fn contact(contact: ContactView) -> types::Contact {
         name: contact.name,
         profile_name: contact.profile_name,
         status: contact.status,
-        avatar: base64url::encode(&contact.avatar),
+        avatar: base64::encode(&contact.avatar),
         state: match contact.state {
             ContactState::Requested => types::ContactState::Requested,
             ContactState::Incoming => types::ContactState::Incoming,

@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::base64url;
 use super::caller::Rights;
 use super::limits::{SESSION_MS, SESSIONS_MAX, TICKET_MS, TICKETS_MAX};
+use silbo_protocol::wire::base64;
 
 /// Bytes of every secret made here: 256 bits.
 const SECRET_BYTES: usize = 32;
@@ -63,8 +63,7 @@ impl Logins {
     /// Lets in the holder of `main_token` and of the tokens `scoped` knows.
     pub fn new(main_token: &str, scoped: Arc<dyn ScopedTokens>) -> Self {
         let main = hash(main_token);
-        let instance: String =
-            hash(&base64url::encode(&main)).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let instance: String = hash(&base64::encode(&main)).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         Self {
             main,
             cookie: format!("silbo-{instance}"),
@@ -123,7 +122,7 @@ pub fn hash(secret: &str) -> SecretHash {
 /// A fresh 256-bit secret as text.
 pub fn fresh_secret() -> Zeroizing<String> {
     let bytes = Zeroizing::new(rand::random::<[u8; SECRET_BYTES]>());
-    Zeroizing::new(base64url::encode(bytes.as_slice()))
+    Zeroizing::new(base64::encode(bytes.as_slice()))
 }
 
 type Secrets = Mutex<VecDeque<(SecretHash, Instant)>>;
@@ -201,7 +200,7 @@ fn read_token(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
         return Ok(None);
     }
     let token = text.trim();
-    let whole = base64url::decode(token).is_some_and(|bytes| bytes.len() == SECRET_BYTES);
+    let whole = base64::decode(token).is_some_and(|bytes| bytes.len() == SECRET_BYTES);
     Ok(whole.then(|| Zeroizing::new(token.to_owned())))
 }
 

@@ -8,7 +8,6 @@
 //! [`start`] makes the table and starts the carriers with a socket; [`Running::stop`] ends them. Nothing here decides what
 //! is true: changes are requests to the core, and everything shown comes from it or from the database.
 
-mod base64url;
 mod caller;
 mod connection;
 mod convert;

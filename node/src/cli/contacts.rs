@@ -9,7 +9,8 @@ use tokio::time::{Duration, Instant};
 use super::arguments::{AddArguments, ContactCommand, InviteArguments, InviteCommand, MeCommand, ProfileField};
 use super::client::EventStream;
 use super::failure::{Class, Failure};
-use super::{Session, base64url, milliseconds, params, qr, render};
+use super::{Session, milliseconds, params, qr, render};
+use silbo_protocol::wire::base64;
 
 /// Without an event, the state of a new contact is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -49,7 +50,7 @@ fn avatar(file: &str) -> Result<String, Failure> {
     let bytes = fs::read(file).map_err(|error| {
         Failure::usage("the picture cannot be read", "silbo me set avatar FILE").why(format!("{file}: {error}"))
     })?;
-    Ok(base64url::encode(&bytes))
+    Ok(base64::encode(&bytes))
 }
 
 /// A reusable invitation that is still valid, or a fresh one.

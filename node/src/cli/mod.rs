@@ -6,7 +6,6 @@
 //! `relay serve` start something, through the function in [`Program`].
 
 pub mod arguments;
-mod base64url;
 pub mod byte_size;
 pub mod client;
 pub mod config_file;

@@ -9,7 +9,8 @@ use silbo_protocol::step::Reply;
 use super::unexpected;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::types::{ById, Done, Invite, InviteCreate, List, Nothing, Profile, ProfileSet, Words};
-use crate::api::{Api, base64url, convert};
+use crate::api::{Api, convert};
+use silbo_protocol::wire::base64;
 
 pub(super) async fn show(api: Arc<Api>, _: Nothing) -> Result<Profile, ApiError> {
     Ok(convert::profile(api.me().await?))
@@ -18,7 +19,7 @@ pub(super) async fn show(api: Arc<Api>, _: Nothing) -> Result<Profile, ApiError>
 pub(super) async fn set(api: Arc<Api>, params: ProfileSet) -> Result<Profile, ApiError> {
     let avatar = match params.avatar {
         Some(text) => {
-            Some(base64url::decode(&text).ok_or_else(|| ApiError::invalid("avatar", "base64url without padding"))?)
+            Some(base64::decode(&text).ok_or_else(|| ApiError::invalid("avatar", "base64url without padding"))?)
         }
         None => None,
     };
