@@ -307,13 +307,12 @@ impl Engine {
                 // The same reset by another way: taking it again would turn the session back and use its keys twice.
                 return Ok(Outcome::Done { preimage });
             }
-            let (log_before, verified) =
-                self.contacts.get(&chat).map(|c| (c.rec.dik.clone(), c.rec.verification)).unwrap_or_default();
+            let key_before = self.contacts.get(&chat).map(|c| c.rec.dik.clone()).unwrap_or_default();
             if !self.adopt_identity(chat, &met, InviteId([0; 8]), turn) {
                 return Ok(Outcome::Dropped);
             }
-            if self.contacts.get(&chat).is_some_and(|c| c.rec.dik != log_before) {
-                self.key_changed(chat, verified, turn);
+            if self.contacts.get(&chat).is_some_and(|c| c.rec.dik != key_before) {
+                self.key_changed(chat, turn);
             }
             self.adopt_session(chat, met.id, met.session, epoch, turn);
             turn.event(Some(chat), None, EventKind::SessionReset);
@@ -323,7 +322,7 @@ impl Engine {
         Ok(Outcome::Unknown)
     }
 
-    fn key_changed(&mut self, chat: ChatId, _verified: u32, turn: &mut Turn) {
+    fn key_changed(&mut self, chat: ChatId, turn: &mut Turn) {
         if let Some(contact) = self.contacts.get_mut(&chat) {
             contact.rec.key_changed = true;
             self.save_contact(&chat, turn);
@@ -342,13 +341,12 @@ impl Engine {
         let before = rec.dik.clone();
         rec.log = log.entries().iter().map(Message::encode_to_vec).collect();
         let still_there = log.live_devices().iter().any(|d| d.dik.as_bytes() == before.as_slice());
-        let verified = rec.verification;
         if let Some(contact) = self.contacts.get_mut(&chat) {
             let grew = contact.rec.log != rec.log;
             contact.rec = rec;
             self.save_contact(&chat, turn);
             if grew && !still_there {
-                self.key_changed(chat, verified, turn);
+                self.key_changed(chat, turn);
             }
         }
     }

@@ -37,8 +37,9 @@ pub(super) struct Link {
     pub(super) route: Route,
     /// The contact at the other end, proven by its token.
     pub(super) chat: Option<ChatId>,
-    /// The nonce of the Hello they sent last.
+    /// Malformed frames so far.
     bad_frames: u32,
+    /// The Hello they sent last.
     their_hello: Option<proto::Hello>,
 }
 
@@ -237,10 +238,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn dial_failed(&mut self, peer: &PeerKey, turn: &mut Turn) {
-        self.relay_dial_failed(peer, turn);
-    }
-
     /// Dials a contact where it was last known and asks the DHT where it is; then again, ever more rarely.
     pub(super) fn find_contact(&mut self, chat: ChatId, turn: &mut Turn) {
         self.seek_card(chat, turn);
@@ -292,7 +289,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Drops pings that waited for a link that is gone.
+    /// The ping of ours that this nonce answers, and when it left.
     pub(super) fn ping_of(
         &self,
         chat: &ChatId,

@@ -249,10 +249,6 @@ impl Engine {
         self.timers.set(Timer::DialRelay(peer.clone()), turn.now.moment.after_ms(pause + jitter));
     }
 
-    pub(super) fn relay_dial_failed(&mut self, _peer: &PeerKey, _turn: &mut Turn) {
-        // The next dial is armed already; what waits for the relay waits on.
-    }
-
     pub(super) fn relay_link_up(&mut self, peer: &PeerKey, link: LinkId, turn: &mut Turn) {
         if !self.relay_wanted(peer) {
             return;
