@@ -1,5 +1,6 @@
 //! Everything that can happen to a node, as plain values.
 
+use crate::carry::store::CarrySettings;
 use crate::ids::{ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
 
 /// Names one request until its reply; chosen by the driver.
@@ -77,6 +78,8 @@ pub enum Input {
 pub enum Route {
     /// Through a third party's circuit relay.
     Circuit,
+    /// Straight to the other end by radio between the two devices, with no network in between.
+    Radio,
     /// Straight to the other end over the internet.
     Direct,
     /// Straight to the other end on the same network.
@@ -189,6 +192,10 @@ pub enum Request {
         expire_s: Option<u32>,
         /// Chosen by the caller; a second send with the same value returns the first message.
         client_id: Option<String>,
+        /// Seconds after which nobody tries any more, from `limits::SEND_TTL_S_RANGE`; `None` is the longest.
+        ttl_s: Option<u32>,
+        /// Only over radios between devices and in bags, never over the internet or a local network.
+        no_infra: bool,
     },
     /// Changes the text of an own message; the history of texts is kept.
     Edit {
@@ -265,6 +272,29 @@ pub enum Request {
         /// Send typing notices.
         typing: Option<bool>,
     },
+    /// Changes how much this device carries for others.
+    SetCarry(CarrySettings),
+    /// Appoints a contact to carry mail for this device, or takes it back.
+    SetCarrier {
+        /// Whom.
+        chat: ChatId,
+        /// True appoints.
+        on: bool,
+    },
+    /// Puts waiting mail into a bag to be carried by hand.
+    PackBag {
+        /// Only own mail to this contact; `None` takes everything, what is carried for others too.
+        chat: Option<ChatId>,
+        /// Largest bag, from `limits::BAG_BYTES_MIN` to `limits::BAG_BYTES_MAX`.
+        bytes_max: usize,
+    },
+    /// Takes the mail out of a bag.
+    OpenBag {
+        /// The bytes of the file, or the text.
+        bag: Vec<u8>,
+    },
+    /// What this device carries, and with whom.
+    MeshStatus,
     /// Counts and states for `silbo status`.
     Status,
     /// Measures the path to a contact; the reply comes when the answer does, or after the time-out.

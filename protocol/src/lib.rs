@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod carry;
 pub mod chance;
 pub mod conversation;
 pub mod crypto;

@@ -141,3 +141,54 @@ pub const FETCH_QUEUES_MAX: usize = 256;
 pub const FETCH_ANSWER_BYTES_MAX: usize = 192 * 1_024;
 /// Card padded to a multiple of this.
 pub const CARD_PAD_BYTES: usize = 4_096;
+
+/// Envelopes carried for others unless the person says otherwise: 64 MiB of them.
+pub const CARRIED_ENVELOPES_MAX: u32 = 100_000;
+/// Bytes carried for others unless the person says otherwise.
+pub const CARRIED_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
+/// Largest control or text envelope that is carried.
+pub const CARRIED_TEXT_BYTES_MAX: usize = 16 * 1_024;
+/// Largest bulk envelope that is carried.
+pub const CARRIED_BULK_BYTES_MAX: usize = 16 * 1_024;
+/// Devices an envelope may pass through.
+pub const CARRIED_HOPS_MAX: u8 = 32;
+/// Bodies with the same tag that are carried: somebody who copies a tag cannot push the real one out.
+pub const BODIES_PER_TAG_MAX: usize = 2;
+/// Share of the carried envelopes that may come from one peer before its own make room first, in percent.
+pub const POOL_SHARE_PERCENT: usize = 10;
+/// A pool below this many envelopes is never over its share.
+pub const POOL_SHARE_MIN: usize = 16;
+/// Vaccines kept: 28 bytes each.
+pub const VACCINES_MAX: usize = 20_000;
+/// Ids, vaccines or sheet entries in one frame of an encounter.
+pub const ENCOUNTER_IDS_PER_FRAME_MAX: usize = 4_096;
+/// Parcels handed to one link and not yet confirmed.
+pub const PARCELS_IN_FLIGHT_MAX: usize = 64;
+/// What is taken from one stranger in [`STRANGER_WINDOW_MS`]: parcels.
+pub const STRANGER_PARCELS_MAX: u32 = 1_000;
+/// What is taken from one stranger in [`STRANGER_WINDOW_MS`]: bytes of envelopes.
+pub const STRANGER_BYTES_MAX: u64 = 1_024 * 1_024;
+/// The time these bounds are for.
+pub const STRANGER_WINDOW_MS: u64 = 10 * MINUTE_MS;
+/// Seconds a message may be tried for: an hour to thirty days.
+pub const SEND_TTL_S_RANGE: std::ops::RangeInclusive<u32> = 3_600..=30 * 86_400;
+/// Items one comparison of two carriers takes.
+pub const RECONCILE_ITEMS_MAX: usize = 131_072;
+/// Smallest and largest bag of mail carried by hand; a QR code holds about 2,600 bytes.
+pub const BAG_BYTES_MIN: usize = 1_024;
+/// See [`BAG_BYTES_MIN`].
+pub const BAG_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// Contacts that carry for this device when they are chosen by the time spent together.
+pub const AUTO_CARRIERS_MAX: u8 = 16;
+/// People whose tags are passed on with one's own sheet.
+pub const SHEET_PEOPLE_MAX: usize = 9;
+/// Tags of one session on a sheet: of the current chain and of the next.
+pub const SHEET_TAGS_CURRENT: u32 = 24;
+/// See [`SHEET_TAGS_CURRENT`].
+pub const SHEET_TAGS_NEXT: u32 = 8;
+/// Entries of one sheet: ten people with forty conversations.
+pub const SHEET_ENTRIES_MAX: usize = 16_384;
+/// Entries told at one meeting; the rest follows at the next: 48 KiB.
+pub const SHEET_ENTRIES_PER_MEETING_MAX: usize = 8_192;
+/// Friends whose sheets are kept.
+pub const SHEETS_MAX: usize = 64;

@@ -1,5 +1,6 @@
 //! What one input led to. The order of the fields is the law: commit, send, answer, tell.
 
+use crate::carry::store::CarrySettings;
 use crate::ids::{AccountId, ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
 use crate::input::{InviteKind, RelayLimits, RequestId, Route};
 use crate::store::Write;
@@ -109,6 +110,8 @@ pub enum Path {
     Direct(Route),
     /// Through a mailbox at a relay.
     Relay,
+    /// With people who carry sealed mail.
+    Courier,
     /// Never left this device.
     Local,
 }
@@ -272,6 +275,19 @@ pub enum Reply {
     Relays(Vec<RelayView>),
     /// What this node holds for others.
     RelayStatus(RelayStatusView),
+    /// A bag of mail.
+    BagPacked {
+        /// The bytes of a file.
+        bag: Vec<u8>,
+        /// The same as text for a QR code.
+        text: String,
+        /// What is in it; `refused` counts what did not fit.
+        view: BagView,
+    },
+    /// What was in a bag.
+    BagOpened(BagView),
+    /// What is carried for others.
+    Mesh(MeshView),
     /// Counts and states.
     Status(StatusView),
     /// A ping came back.
@@ -436,7 +452,7 @@ pub struct VerificationView {
 pub struct Hop {
     /// When.
     pub at: UnixTime,
-    /// What: `queued`, `sent`, `held`, `collected`, `delivered`, `read`, `failed`, `received`.
+    /// What: `queued`, `sent`, `held`, `carried`, `collected`, `delivered`, `read`, `failed`, `received`.
     pub what: &'static str,
     /// How.
     pub path: Option<Path>,
@@ -491,6 +507,48 @@ pub struct RelayStatusView {
     pub blobs: u64,
     /// Deposits refused since start, by quota.
     pub refused: u64,
+}
+
+/// What went into a bag or came out of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BagView {
+    /// Envelopes of our own that were put in.
+    pub own: u32,
+    /// Envelopes carried for others.
+    pub carried: u32,
+    /// Envelopes that were for this device.
+    pub for_me: u32,
+    /// Proofs of arrival.
+    pub vaccines: u32,
+    /// Envelopes that were not taken or did not fit.
+    pub refused: u32,
+}
+
+/// What is carried for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshView {
+    /// How much this device is willing to carry.
+    pub settings: CarrySettings,
+    /// Envelopes of others it carries.
+    pub carried: u32,
+    /// Their bytes.
+    pub carried_bytes: u64,
+    /// Proofs of arrival it passes on.
+    pub vaccines: u32,
+    /// Own messages not yet delivered.
+    pub waiting: u32,
+    /// Contacts that carry for this device.
+    pub appointed: u32,
+    /// Friends this device carries for.
+    pub carries_for: u32,
+    /// Carriers it is with right now.
+    pub carriers: u32,
+    /// Encounters of the last 24 hours, at most 255.
+    pub encounters_per_day: u8,
+    /// Envelopes handed over since the start.
+    pub handed_over: u64,
+    /// Envelopes taken since the start.
+    pub taken: u64,
 }
 
 /// Counts and states.

@@ -16,6 +16,8 @@ pub enum File {
     Private,
     /// Mailbox queues a relay has acknowledged for others.
     Mailbox,
+    /// What is carried for others: replicated by design, not encrypted, and may be lost.
+    Spool,
 }
 
 /// An ordered key-value table. The numbers are stored: never reuse one.
@@ -51,6 +53,13 @@ pub enum Table {
     /// From the caller's `client_id` of a send to the message it made.
     Sent = 14,
 
+    /// Copies of own envelopes given to carriers, by the key of their outbox entry.
+    Spray = 15,
+    /// Receipts that wait to be published, by preimage.
+    Publish = 16,
+    /// Pickup sheets of friends, by chat id.
+    Sheet = 17,
+
     /// Relay: queues by rid.
     MailQueue = 64,
     /// Relay: from sid to rid.
@@ -67,12 +76,23 @@ pub enum Table {
     MailMeta = 70,
     /// Relay: preimages published for purged envelopes, by rid ‖ tag, until expiry.
     MailReceipt = 71,
+
+    /// Carried envelopes by content id.
+    Carried = 128,
+    /// What changes about a carried envelope, by content id.
+    CarriedState = 129,
+    /// Published preimages by tag.
+    Vaccine = 130,
 }
 
 impl Table {
     /// The file this table lives in.
     pub fn file(self) -> File {
-        if (self as u8) < 64 { File::Private } else { File::Mailbox }
+        match self as u8 {
+            0..64 => File::Private,
+            64..128 => File::Mailbox,
+            128.. => File::Spool,
+        }
     }
 }
 

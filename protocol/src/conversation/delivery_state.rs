@@ -128,6 +128,8 @@ impl Path {
             Self::Direct(Route::Local) => 2,
             Self::Relay => 3,
             Self::Local => 4,
+            Self::Direct(Route::Radio) => 5,
+            Self::Courier => 6,
         }
     }
 
@@ -139,16 +141,20 @@ impl Path {
             2 => Self::Direct(Route::Local),
             3 => Self::Relay,
             4 => Self::Local,
+            5 => Self::Direct(Route::Radio),
+            6 => Self::Courier,
             _ => return None,
         })
     }
 
-    /// The word for people and programs: `circuit`, `direct`, `lan`, `relay` or `local`.
+    /// The word for people and programs: `circuit`, `direct`, `radio`, `relay`, `courier` or `local`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Direct(Route::Circuit) => "circuit",
             Self::Direct(Route::Direct | Route::Local) => "direct",
+            Self::Direct(Route::Radio) => "radio",
             Self::Relay => "relay",
+            Self::Courier => "courier",
             Self::Local => "local",
         }
     }
@@ -183,7 +189,7 @@ pub(super) mod tests {
     fn every_code_reads_back_and_no_other() {
         for code in 0..=u8::MAX {
             assert_eq!(DeliveryState::from_code(code).map(|state| state.code()), (code < 9).then_some(code));
-            assert_eq!(Path::from_code(code).map(|path| path.code()), (code < 5).then_some(code));
+            assert_eq!(Path::from_code(code).map(|path| path.code()), (code < 7).then_some(code));
         }
         assert_eq!(path_of_code(path_code(None)), None);
         assert_eq!(path_of_code(path_code(Some(Path::Relay))), Some(Path::Relay));

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{ChatId, LinkId, MessageId, PeerKey, Preimage, QueueSid, SessionId, Tag};
+use crate::ids::{ChatId, Cid, LinkId, MessageId, PeerKey, Preimage, QueueSid, SessionId, Tag};
 use crate::limits::{RETRY_FIRST_MS, RETRY_MAX_MS};
 use crate::time::{DAY_MS, HOUR_MS, Moment, UnixTime};
+use crate::wire::envelope::Class;
 
 /// A copy a relay has signed for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +30,16 @@ pub struct Flight {
     pub preimage: Option<Preimage>,
     /// The message it carries; `None` for control.
     pub message: Option<MessageId>,
+    /// Content id of the envelope.
+    pub cid: Cid,
     /// Bytes of the envelope.
     pub size: usize,
+    /// What kind of content it is.
+    pub class: Class,
+    /// May only travel over radios between devices.
+    pub no_infra: bool,
+    /// When it was sealed.
+    pub created_at: UnixTime,
     /// When it must have arrived.
     pub expires_at: UnixTime,
     /// The session that sealed it.
@@ -57,6 +66,8 @@ pub struct Flight {
     pub deposits: u32,
     /// When relays that signed for it are handed it once more: one of them may have lost it.
     pub deposit_again_at: Moment,
+    /// Copies given to carriers.
+    pub sprayed: u32,
 }
 
 /// Outgoing mail of one conversation.
@@ -205,7 +216,11 @@ mod tests {
             tag: Tag([tag; 12]),
             preimage: None,
             message: None,
+            cid: Cid([tag; 16]),
             size: 100,
+            class: Class::Text,
+            no_infra: false,
+            created_at: UnixTime(0),
             expires_at: UnixTime(0),
             session: SessionId([0; 16]),
             chain: 0,
@@ -219,6 +234,7 @@ mod tests {
             next_at: Moment(0),
             deposits: 0,
             deposit_again_at: Moment(0),
+            sprayed: 0,
         }
     }
 

@@ -199,7 +199,11 @@ impl Engine {
 
     /// Our own addresses changed: contacts and the DHT should know, after the dust has settled.
     pub(super) fn own_address(&mut self, address: PeerAddress, turn: &mut Turn) {
-        self.address = Some(address);
+        if self.address.replace(address).is_none() {
+            for chat in self.contacts.keys() {
+                self.timers.set_if_unarmed(Timer::FindContact(*chat), turn.now.moment);
+            }
+        }
         self.timers.set(Timer::TellAddresses, turn.now.moment.after_ms(500));
     }
 

@@ -8,9 +8,11 @@ use prost::Message;
 use super::account::read_hint;
 use super::contacts::Contact;
 use super::inbound::Outcome;
+use super::outbound::Errand;
 use super::records::state::{ContactRecord, OutboxRecord};
 use super::turn::Turn;
 use super::{Engine, Live, TagOwner};
+use crate::crypto::hash::cid;
 use crate::crypto::kdf::kdf;
 use crate::crypto::secret::Secret;
 use crate::delivery::outbox::{Flight, entry_key};
@@ -169,7 +171,11 @@ impl Engine {
             tag,
             preimage,
             message: None,
+            cid: cid(&envelope),
             size: envelope.len(),
+            class: Class::Control,
+            no_infra: false,
+            created_at: turn.now.unix,
             expires_at: turn.now.unix.after_ms(TEXT_TTL_MS),
             session: id,
             chain: 0,
@@ -183,6 +189,7 @@ impl Engine {
             next_at: Moment(0),
             deposits: 0,
             deposit_again_at: Moment(0),
+            sprayed: 0,
         };
         self.store_flight(chat, flight, envelope, Vec::new(), turn);
         Ok(true)
@@ -502,10 +509,10 @@ impl Engine {
             .collect();
         for seq in stale {
             let Some(record) = self.outbox_record(&chat, seq, turn)? else { continue };
-            self.drop_flight(&chat, seq, turn);
+            let no_infra = self.drop_flight(&chat, seq, turn).is_some_and(|f| f.no_infra);
             let message = crate::ids::MessageId::read(&record.message);
-            let expires_at = UnixTime(record.expires_at);
-            if self.seal_and_queue(chat, &record.plain, message, expires_at, turn)?.is_err()
+            let errand = Errand { message, expires_at: UnixTime(record.expires_at), no_infra };
+            if self.seal_and_queue(chat, &record.plain, errand, turn)?.is_err()
                 && let Some(id) = message
             {
                 self.raise(chat, id, DeliveryState::Failed(FailReason::Expired), None, turn)?;
@@ -546,7 +553,7 @@ impl Engine {
             message: flight.message.map(|m| m.0.to_vec()).unwrap_or_default(),
             envelope,
             plain,
-            created_at: turn.now.unix.0,
+            created_at: flight.created_at.0,
             expires_at: flight.expires_at.0,
             deposited: Vec::new(),
             session: flight.session.0.to_vec(),

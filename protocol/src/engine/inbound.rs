@@ -51,6 +51,7 @@ pub(super) enum Outcome {
 pub(super) enum Source {
     Link(LinkId),
     Mailbox,
+    Courier,
 }
 
 impl Engine {
@@ -254,6 +255,10 @@ impl Engine {
         if path == Some(Path::Relay) || !flight.deposited.is_empty() {
             self.purge_copies(&flight, preimage, turn);
         }
+        if flight.sprayed > 0 && path != Some(Path::Courier) {
+            // Carriers still walk about with copies that nobody needs.
+            self.publish_later(*preimage, flight.expires_at, turn);
+        }
         self.feed(chat, turn)
     }
 
@@ -309,6 +314,7 @@ impl Engine {
         let path = match source {
             Source::Link(link) => Path::Direct(self.links.get(&link).map_or(crate::input::Route::Direct, |l| l.route)),
             Source::Mailbox => Path::Relay,
+            Source::Courier => Path::Courier,
         };
         self.see_lamport(&chat, plain.lamport, turn);
         let Some(kind) = plain.kind.clone() else { return Ok(()) };
@@ -397,7 +403,7 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(&chat) else { return };
         let changed = profile.is_some_and(|p| contact.set_profile(p));
         if let Some(presence) = presence.filter(|p| p.blind_vk.len() == 32 && p.k_pres.len() == 32) {
-            contact.rec.presence = presence.encode_to_vec();
+            contact.set_presence(presence);
         }
         self.save_contact(&chat, turn);
         if changed {

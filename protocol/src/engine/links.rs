@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::couriers::{Meeting, near};
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{Engine, Waiting};
@@ -15,7 +16,7 @@ use crate::limits::{CONTACTS_MAX, FRAME_BYTES_UNPROVEN_MAX, LINKS_MAX};
 use crate::session::pair;
 use crate::step::{ContactState, LiveEvent, Send};
 use crate::store::StoreError;
-use crate::time::{MINUTE_MS, SECOND_MS};
+use crate::time::{MINUTE_MS, Moment, SECOND_MS};
 use crate::wire::frame::Frame;
 use crate::wire::proto;
 
@@ -27,6 +28,9 @@ const TOKENS_MIN: usize = 16;
 const FIND_FIRST_MS: u64 = 5 * SECOND_MS;
 /// Longest pause between attempts to find a contact.
 const FIND_MAX_MS: u64 = 10 * MINUTE_MS;
+/// Bits of `Hello.roles`.
+const ROLE_RELAY: u32 = 1;
+const ROLE_CARRIER: u32 = 2;
 /// Malformed frames a link may send before it is closed.
 const BAD_FRAMES_MAX: u32 = 8;
 
@@ -41,6 +45,15 @@ pub(super) struct Link {
     bad_frames: u32,
     /// The Hello they sent last.
     their_hello: Option<proto::Hello>,
+    /// Nonces of the first Hello of each side: an encounter is salted with them.
+    pub(super) own_nonce: Option<[u8; 16]>,
+    pub(super) their_nonce: Option<[u8; 16]>,
+    /// The other end can carry.
+    pub(super) carries: bool,
+    /// When it came up.
+    up_at: Moment,
+    /// The encounter on this link, once both sides have said that they carry.
+    pub(super) meeting: Option<Box<Meeting>>,
 }
 
 impl Engine {
@@ -56,7 +69,19 @@ impl Engine {
             turn.send(Send::Close { link });
             return Ok(());
         }
-        let state = Link { peer: peer.clone(), local, route, chat: None, their_hello: None, bad_frames: 0 };
+        let state = Link {
+            peer: peer.clone(),
+            local,
+            route,
+            chat: None,
+            their_hello: None,
+            bad_frames: 0,
+            own_nonce: None,
+            their_nonce: None,
+            carries: false,
+            up_at: turn.now.moment,
+            meeting: None,
+        };
         self.links.insert(link, state);
         self.mail.link_up(link, &mut self.chance);
         self.timers.set(Timer::Unproven(link), turn.now.moment.after_ms(UNPROVEN_MS));
@@ -85,6 +110,7 @@ impl Engine {
         self.timers.cancel(&Timer::Unproven(link));
         self.outbox.link_down(link);
         self.relay_link_down(&state.peer, link, turn);
+        self.parted(&state, turn);
         if let Some(chat) = state.chat {
             if self.best_link(&chat).is_none()
                 && let Some(contact) = self.contacts.get_mut(&chat)
@@ -100,11 +126,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Time spent nearby counts when carriers are chosen.
+    fn parted(&mut self, state: &Link, turn: &mut Turn) {
+        let Some(chat) = state.chat.filter(|_| near(state.route)) else { return };
+        if let Some(contact) = self.contacts.get_mut(&chat) {
+            let together_ms = turn.now.moment.0.saturating_sub(state.up_at.0);
+            contact.rec.met_s = contact.rec.met_s.saturating_add(together_ms / SECOND_MS);
+            self.save_contact(&chat, turn);
+        }
+    }
+
     pub(super) fn close_unproven(&mut self, link: LinkId, turn: &mut Turn) {
         let Some(state) = self.links.get(&link) else { return };
         let useful = state.chat.is_some()
             || self.relay_wanted(&state.peer)
             || !self.chats_hinted_at(&state.peer).is_empty()
+            || state.meeting.is_some()
             || self.mail.limits().is_some();
         if useful {
             self.timers.set(Timer::Unproven(link), turn.now.moment.after_ms(UNPROVEN_MS));
@@ -139,13 +176,32 @@ impl Engine {
                 Ok(())
             }
             Frame::CardRes(res) => self.card_arrived(&res.blob_id, &res.sealed, turn),
+            Frame::Meet(meet) => self.meet_arrived(link, meet, turn),
+            Frame::Reconcile(message) => self.reconcile_arrived(link, &message, turn),
+            Frame::Have(offers) => {
+                self.have_arrived(link, &offers, turn);
+                Ok(())
+            }
+            Frame::Want(ids) => self.want_arrived(link, &ids, turn),
+            Frame::Parcels(parcels) => self.parcels_arrived(link, parcels, turn),
+            Frame::Taken(count) => self.parcels_taken(link, count, turn),
+            Frame::Vaccines(vaccines) => self.vaccines_arrived(link, &vaccines, turn),
+            Frame::Sheet(part) => {
+                self.sheet_arrived(link, &part, turn);
+                Ok(())
+            }
+            Frame::SheetAt(version) => {
+                self.sheet_held(link, version, turn);
+                Ok(())
+            }
         }
     }
 
     /// Says hello, or again after a contact was made.
     pub(super) fn send_hello(&mut self, link: LinkId, turn: &mut Turn) {
-        let Some(state) = self.links.get(&link) else { return };
         let nonce: [u8; 16] = self.chance.bytes();
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.own_nonce.get_or_insert(nonce);
         let mut tokens: Vec<[u8; 8]> = self
             .contacts
             .values()
@@ -158,7 +214,7 @@ impl Engine {
             tokens.push(self.chance.bytes());
         }
         tokens.sort_unstable();
-        let roles = u32::from(self.mail.limits().is_some());
+        let roles = u32::from(self.mail.limits().is_some()) * ROLE_RELAY + ROLE_CARRIER;
         let hello = proto::Hello { v: 1, nonce: nonce.to_vec(), tokens8: tokens.concat(), roles };
         turn.frame(link, &Frame::Hello(hello));
     }
@@ -180,10 +236,19 @@ impl Engine {
         if !well_formed {
             return Ok(());
         }
+        let carries = hello.roles & ROLE_CARRIER != 0;
         if let Some(state) = self.links.get_mut(&link) {
+            if let Ok(nonce) = hello.nonce.as_slice().try_into() {
+                state.their_nonce.get_or_insert(nonce);
+            }
+            state.carries = carries;
             state.their_hello = Some(hello);
         }
-        self.recognise(link, turn)
+        self.recognise(link, turn)?;
+        if carries {
+            self.meet(link, turn);
+        }
+        Ok(())
     }
 
     /// Compares the tokens of their last Hello with what each contact would have sent.
@@ -210,6 +275,7 @@ impl Engine {
             contact.unknown_tags.clear();
         }
         self.drive_all(chat, turn)?;
+        self.say_sheet(link, chat, turn);
         self.tell_grants(chat, turn)?;
         self.beat(chat, turn)
     }
@@ -240,6 +306,10 @@ impl Engine {
 
     /// Dials a contact where it was last known and asks the DHT where it is; then again, ever more rarely.
     pub(super) fn find_contact(&mut self, chat: ChatId, turn: &mut Turn) {
+        // Without an address of our own there is no network to look in; the first one brings us back here.
+        if self.address.is_none() {
+            return;
+        }
         self.seek_card(chat, turn);
         if self.best_link(&chat).is_some() && self.wanted_card(&chat).is_none() {
             return;
@@ -253,14 +323,10 @@ impl Engine {
         for address in contact.peers.clone() {
             turn.send(Send::Dial { address, relay: false });
         }
-        if let Some(presence) = contact.presence() {
-            let today = super::account::unix_day(turn.now.unix);
-            for day in [today, today.saturating_sub(1)] {
-                if let Ok(key) = crate::presence::lookup_key(&presence, day) {
-                    self.wanted_records.insert(key, (chat, day));
-                    turn.send(Send::FindRecord { key });
-                }
-            }
+        let today = super::account::unix_day(turn.now.unix);
+        for (day, key) in contact.lookup_keys(today) {
+            self.wanted_records.insert(key, (chat, day));
+            turn.send(Send::FindRecord { key });
         }
         let jitter = self.chance.below(pause / 5 + 1);
         self.timers.set(Timer::FindContact(chat), turn.now.moment.after_ms(pause + jitter));

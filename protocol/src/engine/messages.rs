@@ -3,6 +3,7 @@
 use prost::Message;
 
 use super::account::check_text;
+use super::outbound::Errand;
 use super::records::state::{HopRecord, TraceRecord};
 use super::timers::Timer;
 use super::turn::Turn;
@@ -11,12 +12,12 @@ use crate::conversation::{Changed, ItemView, Slot, SlotAuthor, SlotOp, SlotOpKin
 use crate::ids::{ChatId, MessageId, PeerKey};
 use crate::input::RequestId;
 use crate::limits::{
-    CHAT_RETENTION_S_RANGE, CLIENT_ID_BYTES_MAX, CONTROL_TTL_MS, EXPIRE_S_RANGE, REACTION_BYTES_MAX, TEXT_BYTES_MAX,
-    TEXT_TTL_MS,
+    CHAT_RETENTION_S_RANGE, CLIENT_ID_BYTES_MAX, CONTROL_TTL_MS, EXPIRE_S_RANGE, REACTION_BYTES_MAX, SEND_TTL_S_RANGE,
+    TEXT_BYTES_MAX, TEXT_TTL_MS,
 };
 use crate::step::{ContactState, DeliveryState, EventKind, FailReason, Hop, Path, Reply, RequestError, TraceView};
 use crate::store::{ItemRow, StoreError, Table};
-use crate::time::UnixTime;
+use crate::time::{SECOND_MS, UnixTime};
 use crate::wire::proto::{self, plain::Kind};
 
 /// Messages that expire in one step; the rest follows in the next.
@@ -24,19 +25,31 @@ const EXPIRE_BATCH: usize = 500;
 /// Messages one read receipt names.
 const READ_BATCH: usize = 1_000;
 
+/// A message as its author hands it in.
+pub(super) struct Letter {
+    pub(super) body: String,
+    pub(super) reply_to: Option<MessageId>,
+    pub(super) expire_s: Option<u32>,
+    pub(super) client_id: Option<String>,
+    pub(super) ttl_s: Option<u32>,
+    pub(super) no_infra: bool,
+}
+
+impl Letter {
+    fn check(&self) -> Result<(), RequestError> {
+        check_body(&self.body)
+            .and(check_expire(self.expire_s))
+            .and(check_client_id(self.client_id.as_deref()))
+            .and(check_ttl(self.ttl_s))
+    }
+}
+
 impl Engine {
-    pub(super) fn send_text(
-        &mut self,
-        chat: ChatId,
-        body: String,
-        reply_to: Option<MessageId>,
-        expire_s: Option<u32>,
-        client_id: Option<String>,
-        turn: &mut Turn,
-    ) -> Result<Answer, StoreError> {
-        if let Err(error) = check_body(&body).and(check_expire(expire_s)).and(check_client_id(client_id.as_deref())) {
+    pub(super) fn send_text(&mut self, chat: ChatId, letter: Letter, turn: &mut Turn) -> Result<Answer, StoreError> {
+        if let Err(error) = letter.check() {
             return Ok(Err(error));
         }
+        let Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra } = letter;
         if let Some(known) = client_id.as_ref().map(|id| turn.value(Table::Sent, id.as_bytes())).transpose()?.flatten()
             && let Some(id) = known.get(..MessageId::LEN).and_then(MessageId::read)
         {
@@ -61,8 +74,9 @@ impl Engine {
         let state = if note { DeliveryState::Local } else { DeliveryState::Queued };
         let sealed = self.has_session(&chat);
         if !note && sealed {
-            let expires_at = turn.now.unix.after_ms(TEXT_TTL_MS);
-            if let Err(refusal) = self.seal_and_queue(chat, &plain.encode_to_vec(), Some(id), expires_at, turn)? {
+            let lifetime_ms = ttl_s.map_or(TEXT_TTL_MS, |s| u64::from(s) * SECOND_MS);
+            let errand = Errand { message: Some(id), expires_at: turn.now.unix.after_ms(lifetime_ms), no_infra };
+            if let Err(refusal) = self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)? {
                 return Ok(Err(refusal.into()));
             }
         }
@@ -122,7 +136,8 @@ impl Engine {
                 ..proto::Plain::default()
             };
             let expires_at = item.sent_at.after_ms(TEXT_TTL_MS);
-            if self.seal_and_queue(chat, &plain.encode_to_vec(), Some(id), expires_at, turn)?.is_err() {
+            let errand = Errand { message: Some(id), expires_at, no_infra: false };
+            if self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?.is_err() {
                 self.raise(chat, id, DeliveryState::Failed(FailReason::Expired), None, turn)?;
             }
         }
@@ -331,7 +346,8 @@ impl Engine {
             ..proto::Plain::default()
         };
         let expires_at = turn.now.unix.after_ms(CONTROL_TTL_MS);
-        if self.seal_and_queue(chat, &plain.encode_to_vec(), None, expires_at, turn)?.is_err() {
+        let errand = Errand { message: None, expires_at, no_infra: false };
+        if self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?.is_err() {
             turn.event(
                 Some(chat),
                 None,
@@ -608,6 +624,15 @@ fn check_expire(expire_s: Option<u32>) -> Result<(), RequestError> {
     match expire_s {
         Some(seconds) if !EXPIRE_S_RANGE.contains(&seconds) => {
             Err(RequestError::Invalid { field: "expireS", why: "from 5 seconds to 90 days".to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_ttl(ttl_s: Option<u32>) -> Result<(), RequestError> {
+    match ttl_s {
+        Some(seconds) if !SEND_TTL_S_RANGE.contains(&seconds) => {
+            Err(RequestError::Invalid { field: "ttlS", why: "from 1 hour to 30 days".to_owned() })
         }
         _ => Ok(()),
     }

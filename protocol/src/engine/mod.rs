@@ -7,10 +7,14 @@
 //!   links.rs     who is at the other end of a link          inbound.rs   envelopes and what is in them
 //!   outbound.rs  sealing and the delivery ladder            relays.rs    the mailbox client
 //!   messages.rs  what a person does with messages           serving.rs   the relay role
+//!   couriers.rs  encounters with other carriers             bags.rs      mail in a file or a text
+//!   sheets.rs    friends who carry
 //! ```
 
 mod account;
+mod bags;
 mod contacts;
+mod couriers;
 mod handshakes;
 mod inbound;
 mod invites;
@@ -20,27 +24,33 @@ mod outbound;
 mod records;
 mod relays;
 mod serving;
+mod sheets;
 mod timers;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::carry::routing::Rate;
+use crate::carry::sheet::Sheet;
+use crate::carry::store::{CarrierStore, Pool};
 use crate::chance::Chance;
 use crate::delivery::outbox::Outbox;
-use crate::ids::{ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey, QueueRid, SessionId, Tag};
+use crate::ids::{ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey, Preimage, QueueRid, SessionId, Tag};
 use crate::input::{Input, Request, RequestId};
 use crate::mailbox::server::MailboxServer;
 use crate::session::{Session, TagPlace};
 use crate::step::{Reply, RequestError, Step};
 use crate::store::{Store, StoreError};
-use crate::time::{Moment, Now};
+use crate::time::{Moment, Now, UnixTime};
 
 use account::Own;
 use contacts::Contact;
 use invites::Invite;
 use links::Link;
+use messages::Letter;
 use records::state::{ChatRecord, QueueRecord};
 use relays::Relay;
+use sheets::Told;
 use timers::{Timer, Timers};
 use turn::Turn;
 
@@ -68,6 +78,19 @@ pub struct Engine {
     next_relay_request: u64,
     timers: Timers,
     mail: MailboxServer,
+    carried: CarrierStore,
+    rate: Rate,
+    /// When each peer was last met, by its pool: coming back at once is no new encounter.
+    last_met: BTreeMap<Pool, Moment>,
+    /// Pickup sheets of friends, and what they were told of ours.
+    sheets: BTreeMap<ChatId, Sheet>,
+    told: BTreeMap<ChatId, Told>,
+    /// Receipts that wait to be published, by when; and until when they must be known.
+    unpublished: BTreeMap<(UnixTime, Preimage), UnixTime>,
+    /// Drawn once a run: tells peers apart, and makes decoys.
+    run_key: Option<[u8; 16]>,
+    handed_over: u64,
+    taken: u64,
     /// Stored skipped keys, oldest first.
     skipped: BTreeMap<SessionId, VecDeque<Tag>>,
     /// How far housekeeping has looked through old notes.
@@ -134,6 +157,15 @@ impl Engine {
             next_relay_request: 1,
             timers: Timers::default(),
             mail,
+            carried: CarrierStore::default(),
+            rate: Rate::default(),
+            unpublished: BTreeMap::new(),
+            last_met: BTreeMap::new(),
+            sheets: BTreeMap::new(),
+            told: BTreeMap::new(),
+            run_key: None,
+            handed_over: 0,
+            taken: 0,
             skipped: BTreeMap::new(),
             swept_seen: None,
             swept_gone: None,
@@ -204,6 +236,8 @@ impl Engine {
                 Timer::Expire => self.expire_items(turn)?,
                 Timer::Housekeeping => self.housekeeping(turn)?,
                 Timer::MailSweep => self.mail_sweep(turn)?,
+                Timer::SweepCarried => self.sweep_carried(turn),
+                Timer::Publish => self.publish_due(turn),
                 Timer::TellAddresses => self.tell_addresses(turn)?,
             }
         }
@@ -226,6 +260,11 @@ impl Engine {
             Request::RelayStatus => Ok(Reply::RelayStatus(self.mail.status())),
             Request::Status => Ok(Reply::Status(self.status_view())),
             _ if self.own.is_none() => Err(RequestError::NoAccount),
+            Request::SetCarry(settings) => self.set_carry(settings, turn),
+            Request::PackBag { chat, bytes_max } => self.pack_bag(chat, bytes_max, turn)?,
+            Request::OpenBag { bag } => self.open_bag(&bag, turn)?,
+            Request::SetCarrier { chat, on } => self.set_carrier(chat, on, turn),
+            Request::MeshStatus => Ok(Reply::Mesh(self.mesh_view(turn.now.moment))),
             Request::Me => self.me(),
             Request::RecoveryWords => self.recovery_words(),
             Request::SetProfile { name, status, avatar } => self.set_profile(name, status, avatar, turn)?,
@@ -244,8 +283,9 @@ impl Engine {
             Request::ContactSet { chat, alias, presence, read_receipts, typing } => {
                 self.contact_set(chat, alias, presence, read_receipts, typing, turn)?
             }
-            Request::Send { chat, body, reply_to, expire_s, client_id } => {
-                self.send_text(chat, body, reply_to, expire_s, client_id, turn)?
+            Request::Send { chat, body, reply_to, expire_s, client_id, ttl_s, no_infra } => {
+                let letter = Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra };
+                self.send_text(chat, letter, turn)?
             }
             Request::Edit { id, body } => self.edit(id, body, turn)?,
             Request::Delete { ids, for_both } => self.delete(&ids, for_both, turn)?,

@@ -14,6 +14,7 @@ use crate::conversation::path_code;
 use crate::crypto::hash::cid;
 use crate::delivery::outbox::{Deposit, Flight, deposit_pause_ms, entry_key, retry_pause_ms};
 use crate::ids::{ChatId, Cid, LinkId, MessageId, PeerKey, Preimage, QueueSid};
+use crate::input::Route;
 use crate::limits::{
     DIRECT_PATIENCE_MS, ENVELOPES_IN_FLIGHT_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_BYTES_UNPROVEN_MAX, MAILBOX_REPLICAS,
     OUTBOX_MAX,
@@ -29,6 +30,17 @@ use crate::wire::proto::{self, plain::Kind};
 
 /// Bytes of envelopes put into one frame.
 const FRAME_BATCH_BYTES: usize = 128 * 1024;
+
+/// What is known of an envelope before it is sealed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand {
+    /// The message it carries; `None` for control.
+    pub(super) message: Option<MessageId>,
+    /// When nobody tries any more.
+    pub(super) expires_at: UnixTime,
+    /// Only over radios between devices.
+    pub(super) no_infra: bool,
+}
 
 /// Why something was not sealed.
 #[derive(Debug)]
@@ -99,9 +111,8 @@ impl Engine {
         let id = self.new_message_id(turn.now.unix);
         let plain = self.plain(&chat, id, kind, turn);
         let expires_at = turn.now.unix.after_ms(ttl_ms);
-        if let Err(SealRefusal::Full(what)) =
-            self.seal_and_queue(chat, &plain.encode_to_vec(), None, expires_at, turn)?
-        {
+        let errand = Errand { message: None, expires_at, no_infra: false };
+        if let Err(SealRefusal::Full(what)) = self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)? {
             turn.event(Some(chat), None, EventKind::Warning { text: format!("not told to the contact: {what}") });
         }
         Ok(())
@@ -112,16 +123,15 @@ impl Engine {
         &mut self,
         chat: ChatId,
         plain: &[u8],
-        message: Option<MessageId>,
-        expires_at: UnixTime,
+        errand: Errand,
         turn: &mut Turn,
     ) -> Result<Result<(), SealRefusal>, StoreError> {
         if self.outbox.len() >= OUTBOX_MAX {
             return Ok(Err(SealRefusal::Full("too much undelivered mail: wait until some of it has arrived")));
         }
-        let lifetime = expires_at.0.saturating_sub(turn.now.unix.0);
-        let class = if message.is_some() { Class::Text } else { Class::Control };
-        let sealed = match self.seal(&chat, plain, class, lifetime, turn) {
+        let lifetime = errand.expires_at.0.saturating_sub(turn.now.unix.0);
+        let class = if errand.message.is_some() { Class::Text } else { Class::Control };
+        let sealed = match self.seal(&chat, plain, class, lifetime, errand.no_infra, turn) {
             Ok(sealed) => sealed,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -129,9 +139,13 @@ impl Engine {
         let flight = Flight {
             tag: sealed.sealed.tag,
             preimage: Some(sealed.sealed.preimage),
-            message,
+            message: errand.message,
+            cid: cid(&sealed.sealed.envelope),
             size: sealed.sealed.envelope.len(),
-            expires_at,
+            class,
+            no_infra: errand.no_infra,
+            created_at: turn.now.unix,
+            expires_at: errand.expires_at,
             session,
             chain: sealed.sealed.place.chain,
             n: sealed.sealed.place.n,
@@ -144,6 +158,7 @@ impl Engine {
             next_at: Moment(0),
             deposits: 0,
             deposit_again_at: Moment(0),
+            sprayed: 0,
         };
         self.save_session(&session, turn);
         self.store_flight(chat, flight, sealed.sealed.envelope, plain.to_vec(), turn);
@@ -157,6 +172,7 @@ impl Engine {
         plain: &[u8],
         class: Class,
         lifetime_ms: u64,
+        no_infra: bool,
         turn: &Turn,
     ) -> Result<SealedBy, SealRefusal> {
         let session =
@@ -165,7 +181,8 @@ impl Engine {
         let head3 = self.own.as_ref().map(|own| own.account.log().head3()).unwrap_or_default();
         let padded = pad(PadClass::Rich, plain, live.session.seal_overhead())
             .map_err(|_| SealRefusal::Full("too long for one envelope"))?;
-        let head = EnvelopeHead::new(class, lifetime_ms, turn.now.unix, &mut self.chance).encode();
+        let head = EnvelopeHead::new(class, lifetime_ms, turn.now.unix, &mut self.chance);
+        let head = EnvelopeHead { no_infra, ..head }.encode();
         let sealed =
             live.session.seal(head, &padded, head3, turn.now.unix, &mut self.chance).map_err(|error| match error {
                 SealError::NoSendingChain => SealRefusal::NoSession,
@@ -181,7 +198,7 @@ impl Engine {
         const LIVE_MS: u64 = HOUR_MS;
         let Some(link) = self.best_link(&chat) else { return Ok(()) };
         let plain = proto::Plain { ts_ms: turn.now.unix.0, kind: Some(kind), ..proto::Plain::default() };
-        if let Ok(sealed) = self.seal(&chat, &plain.encode_to_vec(), Class::Live, LIVE_MS, turn) {
+        if let Ok(sealed) = self.seal(&chat, &plain.encode_to_vec(), Class::Live, LIVE_MS, false, turn) {
             self.save_session(&sealed.session, turn);
             turn.frame(link, &Frame::Envelopes(vec![sealed.sealed.envelope]));
         }
@@ -192,11 +209,14 @@ impl Engine {
     pub(super) fn drop_flight(&mut self, chat: &ChatId, seq: u64, turn: &mut Turn) -> Option<Flight> {
         let flight = self.outbox.remove(chat, seq)?;
         turn.delete(Table::Outbox, &entry_key(chat, seq));
+        if flight.sprayed > 0 {
+            turn.delete(Table::Spray, &entry_key(chat, seq));
+        }
         Some(flight)
     }
 
     /// True when mail for this conversation may leave.
-    fn may_send(&self, chat: &ChatId) -> bool {
+    pub(super) fn may_send(&self, chat: &ChatId) -> bool {
         self.contacts
             .get(chat)
             .is_some_and(|c| matches!(c.state(), ContactState::Active | ContactState::Requested) && !c.key_blocked())
@@ -217,6 +237,7 @@ impl Engine {
                 let unsent: Vec<u64> = lane.unsent.iter().copied().collect();
                 self.timers.set_if_unarmed(Timer::FindContact(chat), turn.now.moment);
                 self.timers.set_if_unarmed(Timer::Retry(chat), turn.now.moment.after_ms(retry_pause_ms(1)));
+                self.offer_own(chat, turn);
                 self.deposit(chat, &unsent, turn)
             }
         }
@@ -226,13 +247,15 @@ impl Engine {
         let mut batch: Vec<Vec<u8>> = Vec::new();
         let mut bytes = 0;
         let proven = self.links.get(&link).is_some_and(|l| l.chat.is_some());
+        let radio = self.links.get(&link).is_some_and(|l| l.route == Route::Radio);
         // Whoever does not know us yet takes short frames only.
         let frame_bytes = if proven { FRAME_BATCH_BYTES } else { FRAME_BYTES_UNPROVEN_MAX / 2 };
         while let Some(lane) = self.outbox.lane(&chat) {
             if lane.in_flight() >= ENVELOPES_IN_FLIGHT_MAX {
                 break;
             }
-            let Some(seq) = lane.unsent.first().copied() else { break };
+            let may_go = |seq: &&u64| radio || lane.flights.get(seq).is_none_or(|f| !f.no_infra);
+            let Some(seq) = lane.unsent.iter().find(may_go).copied() else { break };
             let Some(record) = self.outbox_record(&chat, seq, turn)? else {
                 self.outbox.remove(&chat, seq);
                 continue;
@@ -297,6 +320,7 @@ impl Engine {
             self.timers.set_if_unarmed(Timer::FindContact(chat), now);
         }
         self.deposit(chat, &impatient, turn)?;
+        self.offer_own(chat, turn);
         if let Some(link) = link {
             self.feed_link(chat, link, turn)?;
         }
@@ -344,7 +368,7 @@ impl Engine {
                 if narrow.is_some_and(|width| envelopes.len() >= width) {
                     break;
                 }
-                let Some(flight) = self.outbox.flight(&chat, *seq) else { continue };
+                let Some(flight) = self.outbox.flight(&chat, *seq).filter(|f| !f.no_infra) else { continue };
                 let held = flight.deposited.iter().any(|d| d.relay == peer);
                 let under_way = flight.depositing.len() + flight.deposited.len();
                 let due = if held { flight.deposit_again_at <= turn.now.moment } else { under_way < MAILBOX_REPLICAS };

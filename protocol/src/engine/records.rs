@@ -8,11 +8,13 @@ use super::invites::Invite;
 use super::relays::Relay;
 use super::turn::Turn;
 use super::{Engine, Live};
+use crate::crypto::hash::cid;
 use crate::delivery::outbox::{Deposit, Flight, entry_key};
 use crate::ids::{ChatId, InviteId, MessageId, PeerKey, Preimage, QueueRid, QueueSid, SessionId, Tag};
 use crate::session::{Session, SkippedKey};
 use crate::store::{Pair, StoreError, Table};
 use crate::time::{Moment, UnixTime};
+use crate::wire::envelope::Envelope;
 
 /// Generated from `proto/engine_state.proto`.
 #[allow(missing_docs, clippy::all)]
@@ -75,6 +77,15 @@ impl Engine {
             self.outbox.restore(ChatId::read(chat)?, seq, read_flight(&OutboxRecord::decode(value).ok()?)?);
             Some(())
         })?;
+        each(turn, Table::Spray, |key, value| {
+            let (chat, seq) = key.split_at_checked(ChatId::LEN)?;
+            let seq = u64::from_be_bytes(seq.try_into().ok()?);
+            let sprayed = u32::from_be_bytes(value.try_into().ok()?);
+            if let Some(flight) = self.outbox.flight_mut(&ChatId::read(chat)?, seq) {
+                flight.sprayed = sprayed;
+            }
+            Some(())
+        })?;
         each(turn, Table::Skipped, |key, value| {
             let session = SkippedKey::decode(value)?.session();
             self.skipped.entry(session).or_default().push_back(Tag::read(key)?);
@@ -90,7 +101,8 @@ impl Engine {
         for id in self.invites.keys().copied().collect::<Vec<_>>() {
             self.register_invite_tags(id);
         }
-        Ok(())
+        self.load_carried(turn)?;
+        self.load_sheets(turn)
     }
 
     pub(super) fn save_own(&self, turn: &mut Turn) {
@@ -166,7 +178,11 @@ impl Engine {
 }
 
 /// Runs over a whole table in pages; `None` from `take` means the record is damaged.
-fn each(turn: &Turn, table: Table, mut take: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<(), StoreError> {
+pub(super) fn each(
+    turn: &Turn,
+    table: Table,
+    mut take: impl FnMut(&[u8], &[u8]) -> Option<()>,
+) -> Result<(), StoreError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page: Vec<Pair> = turn.store().scan(table, &[], after.as_deref(), PAGE)?;
@@ -184,11 +200,16 @@ fn read_flight(record: &OutboxRecord) -> Option<Flight> {
     let deposited = record.deposited.iter().filter_map(|d| {
         Some(Deposit { relay: PeerKey(d.relay.clone()), sid: QueueSid::read(&d.sid)?, until: UnixTime(d.until) })
     });
+    let head = Envelope::parse(&record.envelope).ok()?.head;
     Some(Flight {
         tag: Tag::read(&record.tag)?,
         preimage: Preimage::read(&record.preimage),
         message: MessageId::read(&record.message),
+        cid: cid(&record.envelope),
         size: record.envelope.len(),
+        class: head.class,
+        no_infra: head.no_infra,
+        created_at: UnixTime(record.created_at),
         expires_at: UnixTime(record.expires_at),
         session: SessionId::read(&record.session)?,
         chain: record.chain,
@@ -202,5 +223,6 @@ fn read_flight(record: &OutboxRecord) -> Option<Flight> {
         next_at: Moment(0),
         deposits: 0,
         deposit_again_at: Moment(0),
+        sprayed: 0,
     })
 }

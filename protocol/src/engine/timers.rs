@@ -29,6 +29,10 @@ pub(super) enum Timer {
     Housekeeping,
     /// Expiry of what is held for others.
     MailSweep,
+    /// Expiry of what is carried for others.
+    SweepCarried,
+    /// Receipts whose pause is over.
+    Publish,
     /// Tell contacts where we are.
     TellAddresses,
 }

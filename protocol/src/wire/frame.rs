@@ -6,10 +6,12 @@
 //!   02 Envelopes     repeated: varint length, envelope
 //!   03 Receipts      repeated 16-byte preimages P
 //!   10 MboxReq  11 MboxRes  12 MboxPush  20 CardReq  21 CardRes      protobuf
+//!   30 … 38      encounters of carriers, see `wire/encounter.rs`
 //! ```
 
 use crate::ids::Preimage;
 use crate::limits::{ENVELOPE_BYTES_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_BYTES_MAX, RECEIPTS_PER_FRAME_MAX};
+use crate::wire::encounter::{self, ItemId, Meet, Offer, SheetPart, WireParcel, WireVaccine};
 use crate::wire::proto;
 
 /// A whole frame.
@@ -31,6 +33,24 @@ pub enum Frame {
     CardReq(proto::CardReq),
     /// Its answer.
     CardRes(proto::CardRes),
+    /// A carrier says what it is like and opens the comparison of what both carry.
+    Meet(Meet),
+    /// The comparison goes on.
+    Reconcile(Vec<u8>),
+    /// Envelopes the other end lacks.
+    Have(Vec<Offer>),
+    /// Envelopes the sender of this frame wants.
+    Want(Vec<ItemId>),
+    /// Envelopes that were wanted.
+    Parcels(Vec<WireParcel>),
+    /// So many parcels were handled since the last of these.
+    Taken(u32),
+    /// Proofs that envelopes have arrived: copies of them are not needed any more.
+    Vaccines(Vec<WireVaccine>),
+    /// What the sender of this frame asks the other end to pick up for it.
+    Sheet(SheetPart),
+    /// The version of the sheet that the sender of this frame holds for the other end.
+    SheetAt(u32),
 }
 
 /// Why bytes are not a frame.
@@ -55,6 +75,15 @@ const MBOX_RES: u8 = 0x11;
 const MBOX_PUSH: u8 = 0x12;
 const CARD_REQ: u8 = 0x20;
 const CARD_RES: u8 = 0x21;
+const MEET: u8 = 0x30;
+const RECONCILE: u8 = 0x31;
+const HAVE: u8 = 0x32;
+const WANT: u8 = 0x33;
+const PARCELS: u8 = 0x34;
+const TAKEN: u8 = 0x35;
+const VACCINES: u8 = 0x36;
+const SHEET: u8 = 0x37;
+const SHEET_AT: u8 = 0x38;
 
 impl Frame {
     /// The bytes to hand to a link.
@@ -83,6 +112,15 @@ impl Frame {
             Self::MboxPush(m) => with_kind(MBOX_PUSH, m),
             Self::CardReq(m) => with_kind(CARD_REQ, m),
             Self::CardRes(m) => with_kind(CARD_RES, m),
+            Self::Meet(meet) => with_body(MEET, |out| meet.encode(out)),
+            Self::Reconcile(message) => with_body(RECONCILE, |out| out.extend_from_slice(message)),
+            Self::Have(offers) => with_body(HAVE, |out| encounter::encode_offers(offers, out)),
+            Self::Want(ids) => with_body(WANT, |out| encounter::encode_ids(ids, out)),
+            Self::Parcels(parcels) => with_body(PARCELS, |out| encounter::encode_parcels(parcels, out)),
+            Self::Taken(count) => with_body(TAKEN, |out| prost::encoding::encode_varint(u64::from(*count), out)),
+            Self::Vaccines(list) => with_body(VACCINES, |out| encounter::encode_vaccines(list, out)),
+            Self::Sheet(part) => with_body(SHEET, |out| part.encode(out)),
+            Self::SheetAt(version) => with_body(SHEET_AT, |out| out.extend_from_slice(&version.to_be_bytes())),
         }
     }
 
@@ -104,9 +142,27 @@ impl Frame {
             MBOX_PUSH => parse(body).map(Self::MboxPush),
             CARD_REQ => parse(body).map(Self::CardReq),
             CARD_RES => parse(body).map(Self::CardRes),
+            MEET => Meet::decode(body).map(Self::Meet).ok_or(FrameError::Malformed),
+            RECONCILE => Ok(Self::Reconcile(body.to_vec())),
+            HAVE => encounter::decode_offers(body).map(Self::Have).ok_or(FrameError::Malformed),
+            WANT => encounter::decode_ids(body).map(Self::Want).ok_or(FrameError::Malformed),
+            PARCELS => encounter::decode_parcels(body).map(Self::Parcels).ok_or(FrameError::Malformed),
+            TAKEN => encounter::decode_count(body).map(Self::Taken).ok_or(FrameError::Malformed),
+            VACCINES => encounter::decode_vaccines(body).map(Self::Vaccines).ok_or(FrameError::Malformed),
+            SHEET_AT => match body.try_into() {
+                Ok(version) => Ok(Self::SheetAt(u32::from_be_bytes(version))),
+                Err(_) => Err(FrameError::Malformed),
+            },
+            SHEET => SheetPart::decode(body).map(Self::Sheet).ok_or(FrameError::Malformed),
             _ => Err(FrameError::UnknownKind),
         }
     }
+}
+
+fn with_body(kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = vec![kind];
+    body(&mut out);
+    out
 }
 
 fn with_kind(kind: u8, message: &impl prost::Message) -> Vec<u8> {

@@ -1,7 +1,9 @@
 //! Bytes ↔ types. The only place that parses; the fuzz targets call these very functions.
 
+pub mod bag;
 pub mod base32;
 pub mod base64;
+pub mod encounter;
 pub mod envelope;
 pub mod frame;
 pub mod invite;

@@ -1,0 +1,784 @@
+//! Couriers: meeting another carrier, handing over what it may carry, taking what comes, and ending journeys.
+//!
+//! ```text
+//!   Hello ◀▶ Hello   both can carry: the salt of this encounter is made of both nonces
+//!   Meet  ◀▶ Meet    rates, pressure; then Reconcile ◀▶ Reconcile until both know what the other lacks
+//!   Vaccines, Have ─▶   ◀─ Want (one's own mail, what a sheet asks for, cover, what was given)   Parcels ─▶   ◀─ Taken
+//! ```
+//! What a device wants for itself it asks for in the same breath as what it only carries. A copy of one's own mail is
+//! kept and passed on like any other until the receipt is published, after a while that nobody can predict.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::Engine;
+use super::inbound::{Outcome, Source};
+use super::records::state::HopRecord;
+use super::timers::Timer;
+use super::turn::Turn;
+use crate::carry::item::{Namer, short};
+use crate::carry::reconcile::{Message, Opening, Reconciliation};
+use crate::carry::routing;
+use crate::carry::salted_set::{SaltedId, SaltedSet};
+use crate::carry::store::{CarrySettings, Parcel, Pool, Refusal, Vaccine};
+use crate::crypto::hash::{hash, trunc};
+use crate::delivery::outbox::{Flight, entry_key};
+use crate::ids::{ChatId, Cid, LinkId, PeerKey, Preimage, Tag};
+use crate::input::Route;
+use crate::limits::{
+    CARRIED_TEXT_BYTES_MAX, DIRECT_PATIENCE_MS, ENCOUNTER_IDS_PER_FRAME_MAX, PARCELS_IN_FLIGHT_MAX,
+    RECONCILE_ITEMS_MAX, STRANGER_BYTES_MAX, STRANGER_PARCELS_MAX, STRANGER_WINDOW_MS,
+};
+use crate::session::tag_of;
+use crate::step::{MeshView, Path, Reply};
+use crate::store::{StoreError, Table};
+use crate::time::{DAY_MS, EPOCH_2024_MS, HOUR_MS, MINUTE_MS, Moment, UnixTime};
+use crate::wire::encounter::{ItemId, Meet, Offer, WireParcel, WireVaccine};
+use crate::wire::envelope::{Envelope, EnvelopeHead};
+use crate::wire::frame::Frame;
+
+/// Parcels and bytes put into one frame.
+const PARCELS_PER_FRAME: usize = 16;
+const PARCEL_FRAME_BYTES: usize = 16 * 1_024;
+/// A receipt is published after a pause with this mean, so that whoever handed the mail over cannot tell for whom it was.
+const PUBLISH_MEAN_MS: u64 = 20 * MINUTE_MS;
+/// Coming back within this time is no new encounter.
+const SAME_ENCOUNTER_MS: u64 = 10 * MINUTE_MS;
+/// Expired copies removed at a time.
+const SWEEP_BATCH: usize = 512;
+/// Pause between looks for expired copies.
+const SWEEP_MS: u64 = 10 * MINUTE_MS;
+/// Key of the settings in [`Table::Meta`].
+const SETTINGS: &[u8] = b"carry";
+
+/// One encounter, as long as its link is up.
+pub(super) struct Meeting {
+    namer: Namer,
+    /// Tells this peer from others, for this run.
+    name: Pool,
+    /// What we have, by its name in this encounter.
+    items: BTreeMap<ItemId, Item>,
+    comparing: Comparing,
+    /// The other side has said what it is like.
+    met: bool,
+    /// Both know what the other lacks; what comes later is offered at once.
+    compared: bool,
+    rate: u8,
+    pressure: u8,
+    takes: bool,
+    pool: Pool,
+    /// What they have and we lack, until they have said what they give.
+    lacking: Vec<ItemId>,
+    asked: BTreeSet<ItemId>,
+    owed: VecDeque<ItemId>,
+    in_flight: usize,
+    window_since: Moment,
+    window_parcels: u32,
+    window_bytes: u64,
+}
+
+/// How far the comparison of both sets is.
+enum Comparing {
+    /// The other side's opening has not come.
+    Waiting(SaltedSet),
+    Running(Box<Reconciliation>),
+    /// Over, or given up: what comes later is offered piece by piece.
+    Over,
+}
+
+/// Something this side has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Copy(Cid),
+    Own(ChatId, u64),
+    Vaccine(Tag),
+}
+
+impl Engine {
+    /// Reads the settings and what is carried.
+    pub(super) fn load_carried(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
+        let settings = match turn.value(Table::Meta, SETTINGS)? {
+            Some(stored) => read_settings(&stored).ok_or(StoreError::Damaged { table: Table::Meta })?,
+            None => CarrySettings::default(),
+        };
+        let (carried, writes) = crate::carry::store::CarrierStore::open(turn.store(), settings)?;
+        self.carried = carried;
+        self.couriers_write(writes, turn);
+        let mut after = None;
+        loop {
+            let page = turn.store().scan(Table::Publish, &[], after.as_deref(), 512)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, value) in &page {
+                let read = Preimage::read(key).zip(read_times(value));
+                let (preimage, (at, expires_at)) = read.ok_or(StoreError::Damaged { table: Table::Publish })?;
+                self.unpublished.insert((at, preimage), expires_at);
+            }
+        }
+        self.arm_publishing(turn);
+        self.timers.set(Timer::SweepCarried, turn.now.moment.after_ms(SWEEP_MS));
+        Ok(())
+    }
+
+    /// Changes how much is carried for others.
+    pub(super) fn set_carry(&mut self, settings: CarrySettings, turn: &mut Turn) -> super::Answer {
+        let mut value = vec![u8::from(settings.enabled), settings.carriers];
+        value.extend_from_slice(&settings.envelopes_max.to_be_bytes());
+        value.extend_from_slice(&settings.bytes_max.to_be_bytes());
+        turn.put(Table::Meta, SETTINGS, value);
+        let writes = self.carried.set(settings);
+        self.couriers_write(writes, turn);
+        Ok(Reply::Mesh(self.mesh_view(turn.now.moment)))
+    }
+
+    /// What is carried, and with whom.
+    pub(super) fn mesh_view(&mut self, now: Moment) -> MeshView {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        MeshView {
+            settings: self.carried.settings(),
+            carried: count(self.carried.len()),
+            carried_bytes: self.carried.bytes(),
+            vaccines: count(self.carried.vaccine_count()),
+            waiting: self.outbox.messages(),
+            appointed: count(self.carriers().len()),
+            carries_for: count(self.sheets.len()),
+            carriers: count(self.links.values().filter(|l| l.meeting.as_ref().is_some_and(|m| m.met)).count()),
+            encounters_per_day: self.rate.per_day(now),
+            handed_over: self.handed_over,
+            taken: self.taken,
+        }
+    }
+
+    pub(super) fn couriers_write(&mut self, writes: Vec<crate::store::Write>, turn: &mut Turn) {
+        for write in writes {
+            turn.extend_seen(write);
+        }
+    }
+
+    /// Both ends have said hello and both can carry.
+    pub(super) fn meet(&mut self, link: LinkId, turn: &mut Turn) {
+        let Some(state) = self.links.get(&link) else { return };
+        if !near(state.route) || state.meeting.is_some() || self.own.is_none() {
+            return;
+        }
+        let (Some(mine), Some(theirs)) = (state.own_nonce, state.their_nonce) else { return };
+        let (low, high) = if mine < theirs { (mine, theirs) } else { (theirs, mine) };
+        let salt: [u8; 16] = trunc(&hash("silbo/1/encounter", &[&low, &high]));
+        let radio = state.route == Route::Radio;
+        let (peer, known) = (state.peer.clone(), state.chat.is_some());
+        let name = self.pool_of(&peer);
+        let pool = if known { Pool::KNOWN } else { name };
+        let namer = Namer::new(salt);
+        let items = self.items(&namer, radio, turn);
+        let ids = items.keys().filter_map(|id| SaltedId::read(id)).take(RECONCILE_ITEMS_MAX);
+        let Ok(set) = SaltedSet::of_ids(&salt, ids.collect()) else { return };
+        let meet = Meet {
+            rate: self.rate.per_day(turn.now.moment),
+            pressure: self.carried.pressure(),
+            takes: self.carried.settings().enabled,
+            opening: Opening::of(&set).encode().to_vec(),
+        };
+        let meeting = Meeting {
+            namer,
+            name,
+            items,
+            comparing: Comparing::Waiting(set),
+            met: false,
+            compared: false,
+            rate: 0,
+            pressure: 0,
+            takes: false,
+            pool,
+            lacking: Vec::new(),
+            asked: BTreeSet::new(),
+            owed: VecDeque::new(),
+            in_flight: 0,
+            window_since: turn.now.moment,
+            window_parcels: 0,
+            window_bytes: 0,
+        };
+        if let Some(state) = self.links.get_mut(&link) {
+            state.meeting = Some(Box::new(meeting));
+        }
+        turn.frame(link, &Frame::Meet(meet));
+    }
+
+    /// Fairness needs to tell peers apart for as long as this run lasts, and no longer.
+    fn pool_of(&mut self, peer: &PeerKey) -> Pool {
+        let key = self.run_key();
+        let name: [u8; 8] = trunc(&hash("silbo/1/pool", &[&key, &peer.0]));
+        Pool(u64::from_be_bytes(name).max(1))
+    }
+
+    pub(super) fn run_key(&mut self) -> [u8; 16] {
+        *self.run_key.get_or_insert_with(|| self.chance.bytes::<16>())
+    }
+
+    /// Counts an encounter, unless the two have only just parted.
+    fn count_encounter(&mut self, name: Pool, now: Moment) {
+        self.last_met.retain(|_, at| at.after_ms(SAME_ENCOUNTER_MS) > now);
+        if self.last_met.insert(name, now).is_none() {
+            self.rate.count(now);
+        }
+    }
+
+    /// Everything that may be offered on a link, by its name in this encounter.
+    fn items(&self, namer: &Namer, radio: bool, turn: &Turn) -> BTreeMap<ItemId, Item> {
+        let now = turn.now.unix;
+        let mut items = BTreeMap::new();
+        for (cid, copy) in self.carried.copies() {
+            if copy.expires_at > now && (radio || !copy.no_infra) {
+                items.insert(namer.envelope(&copy.tag, cid), Item::Copy(*cid));
+            }
+        }
+        for (tag, vaccine) in self.carried.vaccines() {
+            if vaccine.expires_at > now {
+                items.insert(namer.vaccine(tag), Item::Vaccine(*tag));
+            }
+        }
+        for chat in self.outbox.chats() {
+            for seq in self.own_mail(&chat, turn.now.moment) {
+                let Some(flight) = self.outbox.flight(&chat, seq) else { continue };
+                if radio || !flight.no_infra {
+                    items.insert(namer.envelope(&flight.tag, &flight.cid), Item::Own(chat, seq));
+                }
+            }
+        }
+        items
+    }
+
+    /// Own envelopes that nobody has receipted for a while and that carriers may take.
+    fn own_mail(&self, chat: &ChatId, now: Moment) -> Vec<u64> {
+        let Some(lane) = self.outbox.lane(chat).filter(|_| self.may_send(chat)) else { return Vec::new() };
+        let linked = self.best_link(chat).is_some();
+        let ready = lane.flights.iter().filter(|(_, f)| {
+            let patient = linked && f.direct_since.is_none_or(|since| since.after_ms(DIRECT_PATIENCE_MS) > now);
+            !patient && f.size <= CARRIED_TEXT_BYTES_MAX
+        });
+        ready.map(|(seq, _)| *seq).collect()
+    }
+
+    pub(super) fn meet_arrived(&mut self, link: LinkId, meet: Meet, turn: &mut Turn) -> Result<(), StoreError> {
+        // Their Meet can overtake nothing: it follows their Hello on the same link.
+        self.meet(link, turn);
+        let now = turn.now.moment;
+        let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return Ok(()) };
+        if std::mem::replace(&mut meeting.met, true) {
+            return Ok(());
+        }
+        (meeting.rate, meeting.pressure, meeting.takes) = (meet.rate, meet.pressure, meet.takes);
+        let name = meeting.name;
+        let waiting = std::mem::replace(&mut meeting.comparing, Comparing::Over);
+        let (Comparing::Waiting(set), Some(opening)) = (waiting, Opening::decode(&meet.opening)) else { return Ok(()) };
+        let (running, answers) = Reconciliation::start(set, &opening);
+        meeting.comparing = Comparing::Running(Box::new(running));
+        self.count_encounter(name, now);
+        for answer in answers {
+            turn.frame(link, &Frame::Reconcile(answer.encode()));
+        }
+        self.perhaps_compared(link, turn)
+    }
+
+    pub(super) fn reconcile_arrived(&mut self, link: LinkId, bytes: &[u8], turn: &mut Turn) -> Result<(), StoreError> {
+        let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return Ok(()) };
+        let Comparing::Running(running) = &mut meeting.comparing else { return Ok(()) };
+        let mut answers = Vec::new();
+        let taken = Message::decode(bytes).is_ok_and(|message| running.handle(message, &mut answers).is_ok());
+        if !taken {
+            meeting.comparing = Comparing::Over;
+        }
+        for answer in answers {
+            turn.frame(link, &Frame::Reconcile(answer.encode()));
+        }
+        self.perhaps_compared(link, turn)
+    }
+
+    /// The comparison is over: hand out proofs and offers, ask for what is ours.
+    fn perhaps_compared(&mut self, link: LinkId, turn: &mut Turn) -> Result<(), StoreError> {
+        let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return Ok(()) };
+        let Comparing::Running(running) = &meeting.comparing else { return Ok(()) };
+        let Some(difference) = running.difference() else { return Ok(()) };
+        let ids = |ids: &[SaltedId]| ids.iter().map(|id| id.to_bytes()).collect::<Vec<ItemId>>();
+        let (ours, theirs) = (ids(&difference.mine), ids(&difference.theirs));
+        meeting.comparing = Comparing::Over;
+        meeting.compared = true;
+        let mut vaccines = Vec::new();
+        let mut offers = Vec::new();
+        for id in &ours {
+            match meeting.items.get(id) {
+                Some(Item::Vaccine(tag)) => vaccines.push(*tag),
+                Some(item) => offers.push((*id, *item)),
+                None => {}
+            }
+        }
+        meeting.lacking = theirs;
+        self.send_vaccines(link, &vaccines, turn);
+        self.offer(link, &offers, true, turn);
+        Ok(())
+    }
+
+    /// Which of these names are of envelopes for this device or asked for by a sheet it keeps, and how far they are.
+    fn recognised(&self, namer: &Namer, ids: &[ItemId]) -> BTreeMap<ItemId, u8> {
+        let mut found = BTreeMap::new();
+        if ids.is_empty() {
+            return found;
+        }
+        let mut by_tag: BTreeMap<[u8; 4], Vec<ItemId>> = BTreeMap::new();
+        for id in ids {
+            let [a, b, c, d, ..] = *id;
+            by_tag.entry([a, b, c, d]).or_default().push(*id);
+        }
+        let own = self.tags.keys().map(|tag| (short(tag), 0));
+        let friends = self.sheets.values().flat_map(|sheet| sheet.entries().iter().copied());
+        for (tag, distance) in own.chain(friends) {
+            for id in by_tag.get(&namer.tag_part(&tag)).into_iter().flatten() {
+                let nearest = found.entry(*id).or_insert(distance);
+                *nearest = distance.min(*nearest);
+            }
+        }
+        found
+    }
+
+    /// Vaccines as they are handed over, the youngest last.
+    pub(super) fn wire_vaccines(&self, limit: usize) -> Vec<WireVaccine> {
+        self.carried.vaccines().take(limit).map(|(_, v)| wire(v)).collect()
+    }
+
+    /// Own envelopes to a contact that have not arrived: their sequence numbers and sizes.
+    pub(super) fn waiting_mail(&self, chat: &ChatId) -> Vec<(u64, usize)> {
+        let Some(lane) = self.outbox.lane(chat).filter(|_| self.may_send(chat)) else { return Vec::new() };
+        let fits = lane.flights.iter().filter(|(_, f)| f.size <= CARRIED_TEXT_BYTES_MAX);
+        fits.map(|(seq, f)| (*seq, f.size)).collect()
+    }
+
+    fn send_vaccines(&mut self, link: LinkId, tags: &[Tag], turn: &mut Turn) {
+        let list: Vec<WireVaccine> = tags.iter().filter_map(|tag| self.carried.vaccine(tag)).map(wire).collect();
+        for part in list.chunks(ENCOUNTER_IDS_PER_FRAME_MAX) {
+            turn.frame(link, &Frame::Vaccines(part.to_vec()));
+        }
+    }
+
+    /// Says what there is for whoever wants it. The first time it is said even if there is nothing: the other side asks
+    /// for everything at once, so that nobody sees what it would have asked for anyway.
+    fn offer(&mut self, link: LinkId, items: &[(ItemId, Item)], first: bool, turn: &mut Turn) {
+        let Some(state) = self.links.get(&link) else { return };
+        let Some(meeting) = state.meeting.as_deref().filter(|m| m.compared) else { return };
+        let (contact, takes) = (state.chat, meeting.takes);
+        let (their_rate, their_pressure) = (meeting.rate, meeting.pressure);
+        let own_rate = self.rate.per_day(turn.now.moment);
+        let mut offers: Vec<(u8, Offer)> = Vec::new();
+        for (id, item) in items {
+            let found = match item {
+                Item::Copy(cid) => self.carried.copy(cid).map(|c| (c.copies, c.size, c.class, c.urgent)),
+                // The direct link gives the contact its own mail.
+                Item::Own(chat, _) if contact == Some(*chat) => None,
+                Item::Own(chat, seq) => self
+                    .outbox
+                    .flight(chat, *seq)
+                    .map(|f| (own_copies(f), u32::try_from(f.size).unwrap_or(u32::MAX), f.class, false)),
+                Item::Vaccine(_) => None,
+            };
+            let Some((copies, size, class, urgent)) = found else { continue };
+            let gives = takes && routing::gives(copies, own_rate, their_rate, their_pressure);
+            // What both compared is known to the other side by name; only what is given needs saying.
+            if gives || !first {
+                // Control before urgent before the rest.
+                let order = (class as u8) * 2 + u8::from(!urgent);
+                offers.push((order, Offer { id: *id, copies, size, gives }));
+            }
+        }
+        // Then what there are few of, and small before large.
+        offers.sort_by_key(|(order, offer)| (*order, offer.copies, offer.size, offer.id));
+        let offers: Vec<Offer> = offers.into_iter().map(|(_, offer)| offer).collect();
+        if first && offers.is_empty() {
+            turn.frame(link, &Frame::Have(Vec::new()));
+        }
+        for part in offers.chunks(ENCOUNTER_IDS_PER_FRAME_MAX) {
+            turn.frame(link, &Frame::Have(part.to_vec()));
+        }
+    }
+
+    pub(super) fn have_arrived(&mut self, link: LinkId, offers: &[Offer], turn: &mut Turn) {
+        let carries = self.carried.settings().enabled;
+        let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
+        if !meeting.met {
+            return;
+        }
+        let namer = meeting.namer;
+        let unknown = |id: &ItemId| !meeting.items.contains_key(id) && !meeting.asked.contains(id);
+        let fits = |o: &&Offer| o.gives && carries && o.size as usize <= CARRIED_TEXT_BYTES_MAX && unknown(&o.id);
+        let given: Vec<Offer> = offers.iter().filter(fits).copied().collect();
+        let others = offers.iter().filter(|o| !o.gives).map(|o| o.id).chain(meeting.lacking.iter().copied());
+        let others: BTreeSet<ItemId> = others.filter(|id| unknown(id)).collect();
+        meeting.lacking.clear();
+        let all: Vec<ItemId> = given.iter().map(|o| o.id).chain(others.iter().copied()).collect();
+        let near = self.recognised(&namer, &all);
+        let refused: BTreeSet<ItemId> =
+            self.carried.refused(turn.now.unix).map(|(tag, cid)| namer.envelope(tag, cid)).collect();
+        let weight = |o: &Offer| {
+            let distance = near.get(&o.id).copied().unwrap_or(routing::DISTANCE_MAX);
+            routing::weight(distance, o.copies.saturating_add(1))
+        };
+        let weights: Vec<_> = given.iter().map(weight).collect();
+        let taken = self.carried.would_take(&weights);
+        let welcome = |(o, taken): &(&Offer, bool)| {
+            near.get(&o.id) == Some(&0) || (*taken && (!refused.contains(&o.id) || near.contains_key(&o.id)))
+        };
+        // In the order of the offer what is small and matters comes first; what was not offered follows.
+        let mut want: Vec<ItemId> = given.iter().zip(taken).filter(welcome).map(|(o, _)| o.id).collect();
+        let settled: BTreeSet<ItemId> = given.iter().map(|o| o.id).collect();
+        for id in others.into_iter().filter(|id| !settled.contains(id)) {
+            let cover = carries && self.chance.below(routing::COVER_ASK_ONE_IN) == 0;
+            let wanted = near.get(&id).is_some_and(|distance| *distance == 0 || !refused.contains(&id));
+            if wanted || (cover && !refused.contains(&id)) {
+                want.push(id);
+            }
+        }
+        let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
+        meeting.asked.extend(want.iter().copied());
+        for part in want.chunks(ENCOUNTER_IDS_PER_FRAME_MAX) {
+            turn.frame(link, &Frame::Want(part.to_vec()));
+        }
+    }
+
+    pub(super) fn want_arrived(&mut self, link: LinkId, ids: &[ItemId], turn: &mut Turn) -> Result<(), StoreError> {
+        let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return Ok(()) };
+        for id in ids {
+            let giveable = matches!(meeting.items.get(id), Some(Item::Copy(_) | Item::Own(..)));
+            if giveable && meeting.owed.len() < ENCOUNTER_IDS_PER_FRAME_MAX && !meeting.owed.contains(id) {
+                meeting.owed.push_back(*id);
+            }
+        }
+        self.hand_over(link, turn)
+    }
+
+    pub(super) fn parcels_taken(&mut self, link: LinkId, count: u32, turn: &mut Turn) -> Result<(), StoreError> {
+        let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return Ok(()) };
+        meeting.in_flight = meeting.in_flight.saturating_sub(count as usize);
+        self.hand_over(link, turn)
+    }
+
+    /// Sends what is owed, as far as the other side keeps up. A copy is counted before it leaves.
+    fn hand_over(&mut self, link: LinkId, turn: &mut Turn) -> Result<(), StoreError> {
+        loop {
+            let mut parcels = Vec::new();
+            let mut bytes = 0;
+            while parcels.len() < PARCELS_PER_FRAME && bytes < PARCEL_FRAME_BYTES {
+                let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { break };
+                if meeting.in_flight + parcels.len() >= PARCELS_IN_FLIGHT_MAX {
+                    break;
+                }
+                let Some(id) = meeting.owed.pop_front() else { break };
+                let Some(item) = meeting.items.get(&id).copied() else { continue };
+                let Some(parcel) = self.parcel(item, turn)? else { continue };
+                bytes += parcel.envelope.len();
+                parcels.push(parcel);
+            }
+            if parcels.is_empty() {
+                return Ok(());
+            }
+            if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
+                meeting.in_flight += parcels.len();
+            }
+            self.handed_over += parcels.len() as u64;
+            turn.frame(link, &Frame::Parcels(parcels));
+        }
+    }
+
+    pub(super) fn parcel(&mut self, item: Item, turn: &mut Turn) -> Result<Option<WireParcel>, StoreError> {
+        match item {
+            Item::Vaccine(_) => Ok(None),
+            Item::Copy(cid) => {
+                let Some(copy) = self.carried.copy(&cid).copied() else { return Ok(None) };
+                let Some(envelope) = turn.value(Table::Carried, cid.as_bytes())? else {
+                    // The spool made room by itself.
+                    let writes = self.carried.forget(&cid);
+                    self.couriers_write(writes, turn);
+                    return Ok(None);
+                };
+                let copies = copy.copies.saturating_add(1);
+                let write = self.carried.change(&cid, |copy| copy.copies = copies);
+                self.couriers_write(write.into_iter().collect(), turn);
+                let age_min = copy.age_min(turn.now.unix);
+                Ok(Some(WireParcel { copies, hops: copy.hops, age_min, envelope }))
+            }
+            Item::Own(chat, seq) => {
+                let Some(record) = self.outbox_record(&chat, seq, turn)? else { return Ok(None) };
+                let Some(flight) = self.outbox.flight_mut(&chat, seq) else { return Ok(None) };
+                let first = flight.sprayed == 0;
+                flight.sprayed = flight.sprayed.saturating_add(1);
+                let (copies, hops, disguise_min) = routing::disguise(own_copies(flight), &mut self.chance);
+                let (sprayed, message) = (flight.sprayed, flight.message);
+                let waited = turn.now.unix.0.saturating_sub(flight.created_at.0) / MINUTE_MS;
+                let age_min = disguise_min.saturating_add(u32::try_from(waited).unwrap_or(u32::MAX));
+                turn.put(Table::Spray, &entry_key(&chat, seq), sprayed.to_be_bytes().to_vec());
+                if let Some(id) = message.filter(|_| first) {
+                    let hop = HopRecord {
+                        at: turn.now.unix.0,
+                        what: "carried".to_owned(),
+                        path: crate::conversation::path_code(Some(Path::Courier)),
+                        ..HopRecord::default()
+                    };
+                    self.add_hop(&chat, &id, hop, turn)?;
+                }
+                Ok(Some(WireParcel { copies, hops, age_min, envelope: record.envelope }))
+            }
+        }
+    }
+
+    pub(super) fn parcels_arrived(
+        &mut self,
+        link: LinkId,
+        parcels: Vec<WireParcel>,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        let count = u32::try_from(parcels.len()).unwrap_or(u32::MAX);
+        for parcel in parcels {
+            self.parcel_arrived(link, &parcel, turn)?;
+        }
+        turn.frame(link, &Frame::Taken(count));
+        Ok(())
+    }
+
+    fn parcel_arrived(&mut self, link: LinkId, parcel: &WireParcel, turn: &mut Turn) -> Result<(), StoreError> {
+        let Ok(envelope) = Envelope::parse(&parcel.envelope) else { return Ok(()) };
+        let cid = crate::crypto::hash::cid(&parcel.envelope);
+        let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
+        let stranger = state.chat.is_none();
+        let Some(meeting) = state.meeting.as_deref_mut() else { return Ok(()) };
+        let id = meeting.namer.envelope(&envelope.tag, &cid);
+        // Only what was asked for, once.
+        if !meeting.asked.remove(&id) || meeting.items.contains_key(&id) {
+            return Ok(());
+        }
+        if turn.now.moment.0.saturating_sub(meeting.window_since.0) >= STRANGER_WINDOW_MS {
+            (meeting.window_since, meeting.window_parcels, meeting.window_bytes) = (turn.now.moment, 0, 0);
+        }
+        meeting.window_parcels = meeting.window_parcels.saturating_add(1);
+        meeting.window_bytes = meeting.window_bytes.saturating_add(parcel.envelope.len() as u64);
+        let too_much =
+            stranger && (meeting.window_parcels > STRANGER_PARCELS_MAX || meeting.window_bytes > STRANGER_BYTES_MAX);
+        let pool = meeting.pool;
+        let mine = self.tags.contains_key(&envelope.tag);
+        if too_much && !mine {
+            return Ok(());
+        }
+        self.taken += 1;
+        let distance = self.distance(&envelope.tag);
+        let opened = self.opened_from_carrier(&parcel.envelope, turn)?;
+        // What has arrived is carried on for others to see, and is the first to go when room is needed.
+        let distance = if opened { routing::DISTANCE_MAX } else { distance };
+        let travelled = Parcel { copies: parcel.copies, hops: parcel.hops, age_min: parcel.age_min };
+        let kept = self.carried.put(&parcel.envelope, travelled, distance, pool, turn.now.unix);
+        match kept {
+            Ok((cid, writes)) => {
+                self.couriers_write(writes, turn);
+                if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
+                    meeting.items.insert(id, Item::Copy(cid));
+                }
+                self.tell_others(Some(link), envelope.tag, cid, turn);
+            }
+            Err(Refusal::Known) => {
+                if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
+                    meeting.items.insert(id, Item::Copy(cid));
+                }
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// An envelope came by a carrier or in a bag: if it is ours it is opened, and its receipt will be published.
+    pub(super) fn opened_from_carrier(&mut self, envelope: &[u8], turn: &mut Turn) -> Result<bool, StoreError> {
+        let Outcome::Done { preimage } = self.envelope(envelope, Source::Courier, turn)? else { return Ok(false) };
+        let parsed = Envelope::parse(envelope).map(|e| e.head);
+        let expires_at = parsed.map_or(turn.now.unix, |head| vaccine_end(&head, turn.now.unix));
+        self.publish_later(preimage, expires_at, turn);
+        Ok(true)
+    }
+
+    /// Publishes a receipt after a pause that is drawn anew each time.
+    pub(super) fn publish_later(&mut self, preimage: Preimage, expires_at: UnixTime, turn: &mut Turn) {
+        if self.carried.vaccine(&tag_of(&preimage)).is_some() || self.unpublished.keys().any(|(_, p)| *p == preimage) {
+            return;
+        }
+        let at = turn.now.unix.after_ms(exponential_ms(PUBLISH_MEAN_MS, &mut self.chance));
+        self.unpublished.insert((at, preimage), expires_at);
+        let mut value = at.0.to_be_bytes().to_vec();
+        value.extend_from_slice(&expires_at.0.to_be_bytes());
+        turn.put(Table::Publish, preimage.as_bytes(), value);
+        self.arm_publishing(turn);
+    }
+
+    fn arm_publishing(&mut self, turn: &Turn) {
+        if let Some(((at, _), _)) = self.unpublished.first_key_value() {
+            // The wall clock may have jumped: the pause is bounded all the same.
+            let pause = at.0.saturating_sub(turn.now.unix.0).min(DAY_MS);
+            self.timers.set(Timer::Publish, turn.now.moment.after_ms(pause));
+        }
+    }
+
+    /// Receipts whose pause is over.
+    pub(super) fn publish_due(&mut self, turn: &mut Turn) {
+        while let Some(((at, preimage), expires_at)) = self.unpublished.first_key_value().map(|(k, e)| (*k, *e))
+            && at <= turn.now.unix
+        {
+            self.unpublished.remove(&(at, preimage));
+            turn.delete(Table::Publish, preimage.as_bytes());
+            self.publish(preimage, expires_at, None, turn);
+        }
+        self.arm_publishing(turn);
+    }
+
+    /// Ends the journey of an envelope, here and wherever the proof gets.
+    fn publish(&mut self, preimage: Preimage, expires_at: UnixTime, from: Option<LinkId>, turn: &mut Turn) {
+        let Some((tag, writes)) = self.carried.publish(preimage, expires_at, turn.now.unix) else { return };
+        self.couriers_write(writes, turn);
+        let links: Vec<LinkId> = self.links.keys().copied().filter(|link| Some(*link) != from).collect();
+        for link in links {
+            let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { continue };
+            if meeting.compared {
+                meeting.items.insert(meeting.namer.vaccine(&tag), Item::Vaccine(tag));
+                self.send_vaccines(link, &[tag], turn);
+            }
+        }
+    }
+
+    pub(super) fn vaccines_arrived(
+        &mut self,
+        link: LinkId,
+        vaccines: &[WireVaccine],
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        let Some(state) = self.links.get(&link) else { return Ok(()) };
+        let met = state.meeting.as_deref().is_some_and(|m| m.met);
+        if !met {
+            return Ok(());
+        }
+        for vaccine in vaccines {
+            let tag = tag_of(&vaccine.preimage);
+            if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
+                meeting.items.insert(meeting.namer.vaccine(&tag), Item::Vaccine(tag));
+            }
+            self.vaccine_arrived(vaccine, Some(link), turn)?;
+        }
+        Ok(())
+    }
+
+    /// Proof that an envelope has arrived, ours or anybody's.
+    pub(super) fn vaccine_arrived(
+        &mut self,
+        vaccine: &WireVaccine,
+        from: Option<LinkId>,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        let end = hour_near(vaccine.expiry_hour, turn.now.unix);
+        self.receipt(&vaccine.preimage, Some(Path::Courier), None, turn)?;
+        self.publish(vaccine.preimage, end, from, turn);
+        Ok(())
+    }
+
+    /// Something new is here: whoever is met already may want it.
+    pub(super) fn tell_others(&mut self, except: Option<LinkId>, tag: Tag, cid: Cid, turn: &mut Turn) {
+        let links: Vec<LinkId> = self.links.keys().copied().filter(|link| Some(*link) != except).collect();
+        for link in links {
+            self.tell(link, tag, cid, Item::Copy(cid), turn);
+        }
+    }
+
+    fn tell(&mut self, link: LinkId, tag: Tag, cid: Cid, item: Item, turn: &mut Turn) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let radio = state.route == Route::Radio;
+        let Some(meeting) = state.meeting.as_deref_mut().filter(|m| m.compared) else { return };
+        let no_infra = match item {
+            Item::Copy(cid) => self.carried.copy(&cid).is_some_and(|c| c.no_infra),
+            Item::Own(chat, seq) => self.outbox.flight(&chat, seq).is_some_and(|f| f.no_infra),
+            Item::Vaccine(_) => false,
+        };
+        let id = meeting.namer.envelope(&tag, &cid);
+        if (no_infra && !radio) || meeting.items.contains_key(&id) {
+            return;
+        }
+        meeting.items.insert(id, item);
+        self.offer(link, &[(id, item)], false, turn);
+    }
+
+    /// Own mail that has waited long enough is offered to whoever is met already.
+    pub(super) fn offer_own(&mut self, chat: ChatId, turn: &mut Turn) {
+        let met: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, l)| l.meeting.as_deref().is_some_and(|m| m.compared))
+            .map(|(link, _)| *link)
+            .collect();
+        if met.is_empty() {
+            return;
+        }
+        for seq in self.own_mail(&chat, turn.now.moment) {
+            let Some((tag, cid)) = self.outbox.flight(&chat, seq).map(|f| (f.tag, f.cid)) else { continue };
+            for link in &met {
+                self.tell(*link, tag, cid, Item::Own(chat, seq), turn);
+            }
+        }
+    }
+
+    /// Drops what has expired.
+    pub(super) fn sweep_carried(&mut self, turn: &mut Turn) {
+        let writes = self.carried.sweep(turn.now.unix, SWEEP_BATCH);
+        let pause = if writes.len() >= SWEEP_BATCH { 1_000 } else { SWEEP_MS };
+        self.couriers_write(writes, turn);
+        self.timers.set(Timer::SweepCarried, turn.now.moment.after_ms(pause));
+    }
+}
+
+fn wire(vaccine: &Vaccine) -> WireVaccine {
+    let expiry_hour = vaccine.expires_at.after_ms(HOUR_MS).hour_2024();
+    WireVaccine { preimage: vaccine.preimage, expiry_hour }
+}
+
+/// Links on which carriers meet.
+pub(super) fn near(route: Route) -> bool {
+    matches!(route, Route::Radio | Route::Local)
+}
+
+/// Copies there are of an envelope of our own, this one included.
+fn own_copies(flight: &Flight) -> u8 {
+    u8::try_from(flight.sprayed.saturating_add(1)).unwrap_or(u8::MAX)
+}
+
+/// Until when a proof must be known: as long as copies can be offered anywhere.
+pub(super) fn vaccine_end(head: &EnvelopeHead, now: UnixTime) -> UnixTime {
+    head.keep_until(now).after_ms(4 * HOUR_MS)
+}
+
+/// Of all times with this hour modulo 65,536, the one nearest to `now`.
+fn hour_near(hour: u16, now: UnixTime) -> UnixTime {
+    let passed = now.0.saturating_sub(EPOCH_2024_MS) / HOUR_MS;
+    let ahead = hour.wrapping_sub(now.hour_2024()) as i16;
+    UnixTime(EPOCH_2024_MS.saturating_add(passed.saturating_add_signed(i64::from(ahead)).saturating_mul(HOUR_MS)))
+}
+
+/// A draw from the exponential distribution, from a table of 16 quantiles: the same on every machine.
+fn exponential_ms(mean_ms: u64, chance: &mut crate::chance::Chance) -> u64 {
+    /// -ln(1 - (i + 1/2) / 16) in thousandths.
+    const QUANTILES: [u64; 16] =
+        [32, 98, 170, 247, 330, 421, 521, 633, 758, 901, 1_068, 1_269, 1_520, 1_856, 2_367, 3_466];
+    let quantile = QUANTILES.get(chance.below(16) as usize).copied().unwrap_or(1_000);
+    let base = mean_ms.saturating_mul(quantile) / 1_000;
+    base + chance.below(mean_ms / 16 + 1)
+}
+
+fn read_settings(bytes: &[u8]) -> Option<CarrySettings> {
+    let ([enabled, carriers], rest) = bytes.split_first_chunk()?;
+    let (envelopes_max, rest) = rest.split_first_chunk()?;
+    Some(CarrySettings {
+        enabled: *enabled != 0,
+        carriers: *carriers,
+        envelopes_max: u32::from_be_bytes(*envelopes_max),
+        bytes_max: u64::from_be_bytes(rest.try_into().ok()?),
+    })
+}
+
+fn read_times(bytes: &[u8]) -> Option<(UnixTime, UnixTime)> {
+    let (at, end) = bytes.split_first_chunk()?;
+    Some((UnixTime(u64::from_be_bytes(*at)), UnixTime(u64::from_be_bytes(end.try_into().ok()?))))
+}
