@@ -78,8 +78,8 @@ async fn main() -> anyhow::Result<()> {
     let Reply::Invite(invite) = ada.request(invite).await? else { bail!("no invitation") };
     let add = Request::ContactAdd { link: invite.link, alias: Some("ada".to_owned()) };
     let Reply::Contact(contact) = bob.request(add).await? else { bail!("no contact") };
-    let (chat, body) = (contact.chat, "hi".to_owned());
-    let mut unsent = Some(Request::Send { chat, body, reply_to: None, expire_s: None, client_id: None });
+    let (chat, body, reply_to, expire_s, client_id, ttl_s) = (contact.chat, "hi".to_owned(), None, None, None, None);
+    let mut unsent = Some(Request::Send { chat, body, reply_to, expire_s, client_id, ttl_s, no_infra: false });
     loop {
         let accepted = bob.store.events().iter().any(|event| event.kind == EventKind::ContactAccepted);
         if let Some(request) = unsent.take_if(|_| accepted) {

@@ -64,6 +64,8 @@ fn every_command_explains_itself() {
         "msg react",
         "msg show",
         "msg trace",
+        "msg carry export",
+        "msg carry import",
         "retention show",
         "retention set",
         "relay serve",
@@ -71,6 +73,11 @@ fn every_command_explains_itself() {
         "relay list",
         "relay remove",
         "relay status",
+        "mesh status",
+        "mesh announce",
+        "mesh power",
+        "mesh appoint",
+        "mesh set",
         "net check",
         "net peers",
         "ping",
@@ -90,7 +97,7 @@ fn every_command_explains_itself() {
     for command in promised {
         assert!(found.contains(command), "no {command} in {found:?}");
     }
-    for topic in ["relays", "safety-numbers", "retention", "exit-codes"] {
+    for topic in ["relays", "couriers", "safety-numbers", "retention", "exit-codes"] {
         let help = plain(&["help", topic]);
         assert!(help.code == 0 && help.stdout.lines().count() > 4, "{topic}: {help:?}");
     }
@@ -126,7 +133,7 @@ fn mistakes_of_the_caller_have_exit_code_2() {
 #[test]
 fn without_a_node_every_command_that_needs_one_says_so() {
     let home = Home::new();
-    let calls: [&[&str]; 14] = [
+    let calls: [&[&str]; 16] = [
         &["status"],
         &["me"],
         &["invite"],
@@ -138,6 +145,8 @@ fn without_a_node_every_command_that_needs_one_says_so() {
         &["search", "hi"],
         &["retention", "show", "ada"],
         &["relay", "status"],
+        &["mesh", "status"],
+        &["msg", "carry", "export"],
         &["net", "check"],
         &["rpc"],
         &["token", "list"],
@@ -227,12 +236,14 @@ fn every_list_and_every_send_is_json_where_json_is_asked_for() {
         }
         home.ok(list);
     }
-    let single: [&[&str]; 11] = [
+    let single: [&[&str]; 13] = [
         &["status"],
         &["me"],
         &["me", "qr"],
         &["recv", "--no-ack"],
         &["retention", "show", "me"],
+        &["mesh", "status"],
+        &["msg", "carry", "export"],
         &["net", "check"],
         &["doctor"],
         &["config", "get"],

@@ -249,7 +249,17 @@ pub fn now() -> Now {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let moment = u64::try_from(boot.tv_sec).unwrap_or(0) * 1_000 + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000;
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis());
-    Now { moment: Moment(moment), unix: UnixTime(u64::try_from(unix).unwrap_or(u64::MAX)) }
+    let unix = u64::try_from(unix).unwrap_or(u64::MAX);
+    #[cfg(debug_assertions)]
+    let unix = unix.saturating_add(clock_ahead_ms());
+    Now { moment: Moment(moment), unix: UnixTime(unix) }
+}
+
+/// How far the wall clock of a test's node is ahead, from `$SILBO_CLOCK_AHEAD_MS`. Debug builds only.
+#[cfg(debug_assertions)]
+fn clock_ahead_ms() -> u64 {
+    static AHEAD: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *AHEAD.get_or_init(|| std::env::var("SILBO_CLOCK_AHEAD_MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(0))
 }
 
 fn seed() -> [u8; 32] {

@@ -21,12 +21,10 @@ use crate::atomic_file;
 use crate::core::{self, Core, CoreError, Medium, Opened};
 use crate::settings::{NodeSettings, StartFailure, StartFailureClass};
 use crate::shutdown::{Shutdown, StopSignals};
-use crate::spool::{MemorySpool, PeerCache, SledSpool, Spool};
+use crate::spool::{MemorySpool, NODE_SPOOL_BYTES_MAX, PeerCache, SledSpool, Spool};
 use crate::storage::{Database, StorageError};
 use crate::vault::{Vault, VaultError};
 
-/// The spool never grows beyond this: 64 MiB hold 200,000 envelopes of 300 bytes.
-const SPOOL_BYTES_MAX: u64 = 64 << 20;
 /// Where a relay remembers the ports it was given.
 const PORTS_FILE: &str = "listen-ports";
 
@@ -45,9 +43,7 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
     let mut signals = StopSignals::catch().context("catch signals")?;
     let started_at = core::now().unix.0;
     settings.paths.create_folders().context("make the folders of the profile")?;
-    let data_dir = settings.paths.data_dir.clone();
-    let mut opened = open(&settings)?;
-    let spool = open_spool(&data_dir);
+    let (mut opened, spool) = open(&settings)?;
     let seed = prepare(&mut opened, &settings)?;
     let transport = start_transport(&settings, seed).await?;
     remember_ports(&settings, &transport.snapshot.borrow());
@@ -58,6 +54,7 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
         // Whoever it is now: a DHT server or a contact's old place. A full channel is no loss.
         drop(transport.commands.try_send(LinkCommand::Dial { address, relay: false }));
     }
+    let commands = transport.commands.clone();
     let medium = Medium { events: transport.events, commands: transport.commands };
     let core = Core::start(opened, medium, shutdown.clone()).context("start the core thread")?;
     use_configured_relays(&core, &settings).await;
@@ -66,6 +63,7 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
         started_at,
         pid: std::process::id(),
         net: net.clone(),
+        commands,
         shutdown: shutdown.clone(),
         settings: shown_settings(&settings),
     };
@@ -99,21 +97,24 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Vault, database and engine.
-fn open(settings: &NodeSettings) -> anyhow::Result<Opened> {
+/// Vault, database, spool and engine.
+fn open(settings: &NodeSettings) -> anyhow::Result<(Opened, Arc<dyn Spool>)> {
     let data_dir = &settings.paths.data_dir;
     let vault = Vault::open_or_create(data_dir, settings.unlock.clone()).map_err(|problem| vault_failure(&problem))?;
-    let db = Database::open(data_dir, vault.key()).map_err(|problem| storage_failure(&problem))?;
-    Opened::open(db).map_err(|problem| anyhow!("the database cannot be read: {problem}"))
+    let mut db = Database::open(data_dir, vault.key()).map_err(|problem| storage_failure(&problem))?;
+    let spool = open_spool(data_dir);
+    db.use_spool(spool.clone());
+    let opened = Opened::open(db).map_err(|problem| anyhow!("the database cannot be read: {problem}"))?;
+    Ok((opened, spool))
 }
 
 /// What is in the spool is only helpful: a node without one starts all the same.
 fn open_spool(data_dir: &Path) -> Arc<dyn Spool> {
-    let opened = match SledSpool::open(&data_dir.join("spool"), SPOOL_BYTES_MAX) {
+    let opened = match SledSpool::open(&data_dir.join("spool"), NODE_SPOOL_BYTES_MAX) {
         Ok(opened) => opened,
         Err(problem) => {
             warn!(%problem, "the spool cannot be opened; this run keeps its records in memory");
-            return Arc::new(MemorySpool::new(SPOOL_BYTES_MAX));
+            return Arc::new(MemorySpool::new(NODE_SPOOL_BYTES_MAX));
         }
     };
     if let crate::spool::SpoolOpened::SetAside { path, reason, .. } = &opened {

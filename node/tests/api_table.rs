@@ -29,7 +29,7 @@ struct Node {
     shutdown: Shutdown,
     paths: Paths,
     _net: watch::Sender<NetSnapshot>,
-    _links: (mpsc::Sender<LinkEvent>, mpsc::Receiver<LinkCommand>),
+    links: (mpsc::Sender<LinkEvent>, mpsc::Receiver<LinkCommand>),
     _folder: tempfile::TempDir,
 }
 
@@ -49,13 +49,15 @@ impl Node {
         let (events_in, events) = mpsc::channel(16);
         let (commands, commands_out) = mpsc::channel(256);
         let shutdown = Shutdown::new();
-        let core = Core::start(opened, Medium { events, commands }, shutdown.clone()).expect("a thread");
+        let medium = Medium { events, commands: commands.clone() };
+        let core = Core::start(opened, medium, shutdown.clone()).expect("a thread");
         let (net_in, net) = watch::channel(snapshot());
         let facts = NodeFacts {
             paths: paths.clone(),
             started_at: 1,
             pid: std::process::id(),
             net,
+            commands,
             shutdown: shutdown.clone(),
             settings: BTreeMap::from([("network.mdns".to_owned(), json!(true))]),
         };
@@ -63,16 +65,7 @@ impl Node {
         let settings = ApiSettings { tcp, limits, ..ApiSettings::default() };
         let running = api::start(core.handle.clone(), facts, settings).await.expect("the API");
         let caller = running.in_process();
-        Node {
-            caller,
-            running,
-            core,
-            shutdown,
-            paths,
-            _net: net_in,
-            _links: (events_in, commands_out),
-            _folder: folder,
-        }
+        Node { caller, running, core, shutdown, paths, _net: net_in, links: (events_in, commands_out), _folder: folder }
     }
 
     async fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
@@ -210,6 +203,7 @@ async fn every_reading_method_answers_on_a_fresh_node() {
         "contact.list",
         "relay.list",
         "relay.status",
+        "mesh.status",
         "net.peers",
         "net.check",
         "settings.get",
@@ -255,6 +249,54 @@ async fn what_is_changed_is_shown_changed() {
     assert_eq!(node.ok("retention.show", json!({ "chat": "me" })).await["seconds"], 0);
     node.ok("retention.set", json!({ "chat": "me", "seconds": 86_400 })).await;
     assert_eq!(node.ok("retention.show", json!({ "chat": "me" })).await["seconds"], 86_400);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_willingness_to_carry_is_set_kept_within_bounds_and_shown() {
+    let mut node = Node::start().await;
+    let status = node.ok("mesh.status", json!({})).await;
+    assert_eq!((&status["enabled"], &status["power"]), (&json!(true), &json!("performance")));
+    assert_eq!((&status["maxEnvelopes"], &status["maxBytes"]), (&json!(100_000), &json!(64 << 20)));
+    let saver = node.ok("mesh.set", json!({ "power": "saver" })).await;
+    assert_eq!((&saver["maxEnvelopes"], &saver["maxBytes"]), (&json!(2_000), &json!(2 << 20)));
+    let own = node.ok("mesh.set", json!({ "enabled": false, "maxEnvelopes": 7 })).await;
+    assert_eq!((&own["enabled"], &own["power"], &own["maxBytes"]), (&json!(false), &json!(null), &json!(2 << 20)));
+    assert_eq!(node.ok("system.status", json!({})).await["mesh"], own);
+    let bad = [
+        ("maxBytes", json!({ "maxBytes": (64 << 20) + 1 })),
+        ("maxEnvelopes", json!({ "maxEnvelopes": 0 })),
+        ("power", json!({ "power": "saver", "maxEnvelopes": 7 })),
+    ];
+    for (field, params) in bad {
+        assert_eq!(node.refused("mesh.set", params, "invalid_params").await["data"]["field"], field);
+    }
+    node.refused("mesh.set", json!({ "power": "turbo" }), "invalid_params").await;
+    assert_eq!(node.ok("mesh.set", json!({ "autoCarriers": 3 })).await["autoCarriers"], 3);
+    node.refused("mesh.appoint", json!({ "contact": "Zoe", "on": true }), "not_found").await;
+    node.ok("mesh.announce", json!({})).await;
+    assert_eq!(node.links.1.recv().await, Some(LinkCommand::LookAround));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_bag_is_packed_and_opened_and_a_damaged_one_is_refused_with_advice() {
+    let node = Node::start().await;
+    let packed = node.ok("message.pack", json!({})).await;
+    assert_eq!((&packed["own"], &packed["carried"], &packed["leftOut"]), (&json!(0), &json!(0), &json!(0)));
+    let nothing = json!({ "forMe": 0, "carried": 0, "vaccines": 0, "refused": 0 });
+    assert_eq!(node.ok("message.unpack", json!({ "bag": packed["bag"] })).await, nothing);
+    assert_eq!(node.ok("message.unpack", json!({ "bag": packed["text"] })).await, nothing);
+    let text = packed["text"].as_str().expect("a small bag has a text");
+    let damaged = [text[..text.len() - 1].to_owned(), "AAAA".to_owned(), "SILBO:B/!".to_owned(), "ü".to_owned()];
+    for bag in damaged {
+        let error = node.refused("message.unpack", json!({ "bag": bag }), "invalid_params").await;
+        assert!(error["data"]["hint"].is_string() && error["data"]["field"] == "bag", "{bag}: {error}");
+    }
+    node.refused("message.pack", json!({ "maxBytes": 1_023 }), "invalid_params").await;
+    node.refused("message.pack", json!({ "maxBytes": (512 << 10) + 1 }), "invalid_params").await;
+    node.refused("message.pack", json!({ "chat": "Zoe" }), "not_found").await;
+    node.refused("message.send", json!({ "chat": "me", "body": "x", "ttlS": 5 }), "invalid_params").await;
     node.stop().await;
 }
 

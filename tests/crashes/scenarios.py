@@ -286,3 +286,49 @@ def relay_churn(lab, options):
     done = subprocess.run(words, cwd=options.root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr).strip()[-400:]
     return done.stdout.strip().splitlines()[-1]
+
+
+# ---- mail carried for others
+
+
+def carried(lab, options):
+    """Ada's mail to Bob, who is away, is carried by Cleo, who loses power after every bag, and once the whole spool."""
+    rng = random.Random(options.seed + 2)
+    ada, bob, cleo = lab.node("Ada"), lab.node("Bob"), lab.node("Cleo", shim=options.shim)
+    for node in (ada, bob, cleo):
+        node.start()
+    link = ada.call("invite.create")["link"]
+    bob.call("contact.add", {"link": link, "alias": "Ada"}, timeout=60)
+    until("Ada has Bob", 60, lambda: any(c["name"] == "Bob" and c["state"] == "active"
+                                         for c in ada.call("contact.list")["items"]))
+    bob.stop()
+    rounds = max(10, options.cuts // 2)
+    texts = [f"carried {number} " + "x" * rng.randrange(7_000) for number in range(rounds)]
+    for number, text in enumerate(texts):
+        ada.call("message.send", {"chat": "Bob", "body": text})
+        bag = ada.call("message.pack", {"chat": "Bob"})
+        assert bag["leftOut"] == 0, f"{bag['leftOut']} of Ada's envelopes did not fit"
+        cleo.call("message.unpack", {"bag": bag["bag"]})
+        acknowledged = cleo.call("mesh.status")["carried"]
+        assert acknowledged > number, f"{acknowledged} envelopes of {number + 1} messages are carried"
+        cleo.cut_power()
+        cleo.start()
+        found = cleo.call("mesh.status")["carried"]
+        assert found == acknowledged, f"{found} of {acknowledged} envelopes are left after a power cut"
+    assert not cleo.log_has("the spool was damaged"), "Cleo lost its spool"
+    ada.stop()
+    bag = cleo.call("message.pack")
+    bob.start()
+    bob.call("message.unpack", {"bag": bag["bag"]})
+    found = [item["body"] for item in bob.call("history.list", {"chat": "Ada", "limit": 200})["items"]]
+    no_faults(compare("history", texts, found, ordered=True))
+    cleo.kill()
+    path = os.path.join(cleo.home, "data", "spool", "db")
+    with open(path, "r+b") as file:
+        file.write(rng.randbytes(os.path.getsize(path)))
+    cleo.start()
+    assert cleo.log_has("the spool was damaged"), "a spool of noise was not noticed"
+    assert cleo.call("mesh.status")["carried"] == 0
+    taken = cleo.call("message.unpack", {"bag": bag["bag"]})
+    assert taken["carried"] >= rounds, f"after the loss only {taken} was taken"
+    return f"{rounds} power cuts, {len(texts)} messages kept; a spool of noise was set aside"

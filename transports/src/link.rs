@@ -96,6 +96,8 @@ pub enum LinkCommand {
         /// The bytes.
         bytes: Vec<u8>,
     },
+    /// Look for peers on the local network right away; whoever answers is a `Nearby`. Nothing where discovery is off.
+    LookAround,
     /// Try to bring up a link; answered by `Up` or `DialFailed`, or not at all when one is up already.
     Dial {
         /// Whom and where. Without addresses the medium uses those it knows itself.

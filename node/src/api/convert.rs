@@ -1,10 +1,12 @@
 //! From the core's views to what is shown. No rule lives here: each function only gives names and forms.
 
+use silbo_protocol::carry::store::CarrySettings;
 use silbo_protocol::ids::{ChatId, PeerAddress, PeerKey};
 use silbo_protocol::input::{InviteKind, Route};
+use silbo_protocol::limits::{CARRIED_BYTES_MAX, CARRIED_ENVELOPES_MAX};
 use silbo_protocol::step::{
-    ContactState, ContactView, DeliveryState, Event, EventKind, FailReason, Hop, InviteView, LiveEvent, MeView, Path,
-    RelayStatusView, RelayView, TraceView,
+    ContactState, ContactView, DeliveryState, Event, EventKind, FailReason, Hop, InviteView, LiveEvent, MeView,
+    MeshView, Path, RelayStatusView, RelayView, TraceView,
 };
 use silbo_transports::internet::{multiaddr_text, peer_text};
 
@@ -81,6 +83,7 @@ pub(super) fn contact(contact: ContactView) -> types::Contact {
 pub(super) fn route(route: Route) -> types::LinkRoute {
     match route {
         Route::Circuit => types::LinkRoute::Circuit,
+        Route::Radio => types::LinkRoute::Radio,
         Route::Direct => types::LinkRoute::Direct,
         Route::Local => types::LinkRoute::Local,
     }
@@ -91,6 +94,8 @@ pub(super) fn path(path: Path) -> types::MessagePath {
     match path {
         Path::Direct(Route::Direct | Route::Local) => types::MessagePath::Direct,
         Path::Direct(Route::Circuit) => types::MessagePath::Circuit,
+        Path::Direct(Route::Radio) => types::MessagePath::Radio,
+        Path::Courier => types::MessagePath::Courier,
         Path::Relay => types::MessagePath::Relay,
         Path::Local => types::MessagePath::Local,
     }
@@ -193,6 +198,42 @@ pub(super) fn relay_status(status: RelayStatusView, addresses: Vec<String>) -> t
             queue_kib_max: limits.queue_kib_max,
             total_mib_max: limits.total_mib_max,
         }),
+    }
+}
+
+/// Envelopes and bytes of a power mode.
+pub(super) fn amounts(power: types::PowerMode) -> (u32, u64) {
+    match power {
+        types::PowerMode::Performance => (CARRIED_ENVELOPES_MAX, CARRIED_BYTES_MAX),
+        types::PowerMode::Balanced => (20_000, 16 << 20),
+        types::PowerMode::Saver => (2_000, 2 << 20),
+    }
+}
+
+/// The power mode whose numbers these are.
+pub(super) fn power_of(settings: CarrySettings) -> Option<types::PowerMode> {
+    let all = [types::PowerMode::Performance, types::PowerMode::Balanced, types::PowerMode::Saver];
+    all.into_iter().find(|power| amounts(*power) == (settings.envelopes_max, settings.bytes_max))
+}
+
+/// What is carried for others.
+pub(super) fn mesh(view: MeshView) -> types::Mesh {
+    types::Mesh {
+        enabled: view.settings.enabled,
+        power: power_of(view.settings),
+        max_envelopes: view.settings.envelopes_max,
+        max_bytes: view.settings.bytes_max,
+        carried: view.carried,
+        carried_bytes: view.carried_bytes,
+        vaccines: view.vaccines,
+        waiting: view.waiting,
+        appointed: view.appointed,
+        auto_carriers: view.settings.carriers,
+        carries_for: view.carries_for,
+        carriers: view.carriers,
+        encounters_per_day: view.encounters_per_day,
+        handed_over: view.handed_over,
+        taken: view.taken,
     }
 }
 

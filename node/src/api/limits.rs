@@ -45,6 +45,10 @@ impl Default for ApiLimits {
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Largest answer: a page of 200 messages of 64 KiB, escaped.
 pub const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Largest bag of mail: as base64 it fits into a request body, 512 KiB × 4/3 = 683 KiB.
+pub const BAG_BYTES_MAX: usize = 512 << 10;
+/// Largest bag that is also given as the text of a QR code: one holds 4,296 characters, 8 of them a prefix, 5 bits each.
+pub const QR_BAG_BYTES_MAX: usize = 2_600;
 /// Calls in one batch.
 pub const BATCH_MAX: usize = 50;
 /// Largest request header.

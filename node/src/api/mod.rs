@@ -34,9 +34,10 @@ use jsonrpsee::Methods;
 use serde_json::Value;
 use silbo_protocol::input::Request;
 use silbo_protocol::step::{MeView, Reply};
+use silbo_transports::LinkCommand;
 use silbo_transports::internet::NetSnapshot;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use caller::{Caller, Rights, Scope};
@@ -65,6 +66,8 @@ pub struct NodeFacts {
     pub pid: u32,
     /// The network as the transport sees it.
     pub net: watch::Receiver<NetSnapshot>,
+    /// The way to the transport, for what a person asks of it directly.
+    pub commands: mpsc::Sender<LinkCommand>,
     /// Stops the node.
     pub shutdown: Shutdown,
     /// Settings from the configuration, shown by `settings.get`.

@@ -12,7 +12,7 @@ use super::duration::{Lasting, parse_duration, parse_duration_or_never};
 #[derive(Debug, Parser)]
 #[command(name = "silbo", version, disable_help_subcommand = true, infer_subcommands = false, max_term_width = 100)]
 #[command(after_help = "First steps: silbo up · silbo invite · silbo add LINK · silbo send NAME \"hi\"\n\
-Concepts: silbo help relays | safety-numbers | retention | exit-codes")]
+Concepts: silbo help relays | couriers | safety-numbers | retention | exit-codes")]
 pub struct Arguments {
     /// Options of every command.
     #[command(flatten)]
@@ -162,7 +162,7 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         after: Option<String>,
     },
-    /// One message: edit, delete, react, show, trace
+    /// Messages: edit, delete, react, show, trace, carry
     #[command(subcommand, alias = "message")]
     Msg(MsgCommand),
     /// How long messages of a conversation are kept
@@ -171,6 +171,9 @@ pub enum Command {
     /// Relays: serve, and use those of others
     #[command(subcommand)]
     Relay(RelayCommand),
+    /// Mail that people carry: what this device does for others
+    #[command(subcommand)]
+    Mesh(MeshCommand),
     /// The network as this node sees it
     #[command(subcommand)]
     Net(NetCommand),
@@ -218,7 +221,7 @@ pub enum Command {
     Bench(BenchCommand),
     /// Explain a command or a concept
     Help {
-        /// A command, or: relays, safety-numbers, retention, exit-codes
+        /// A command, or: relays, couriers, safety-numbers, retention, exit-codes
         topic: Vec<String>,
     },
 }
@@ -543,6 +546,12 @@ pub struct SendArguments {
     /// Sending twice with one client id sends once
     #[arg(long, value_name = "TEXT")]
     pub client_id: Option<String>,
+    /// Give up when it has not arrived after so long, 1h to 30d (the longest without it)
+    #[arg(long, value_parser = parse_duration)]
+    pub ttl: Option<Duration>,
+    /// Never over the internet or a local network: only by radio between devices, and in bags
+    #[arg(long)]
+    pub no_infra: bool,
 }
 
 /// States a sent message can be waited for in.
@@ -640,6 +649,44 @@ pub enum MsgCommand {
         /// The message
         id: String,
     },
+    /// Sealed mail as a file or a text, carried by hand from node to node
+    #[command(subcommand)]
+    Carry(CarryCommand),
+}
+
+/// `msg carry`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CarryCommand {
+    /// Put mail that waits here into a file, or a text for a QR code
+    Export(ExportArguments),
+    /// Take the mail out of a file or a text; twice does no harm
+    Import {
+        /// The file, - for standard input, or the text (SILBO:B/…)
+        from: String,
+    },
+}
+
+/// `msg carry export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArguments {
+    /// Only my mail to this contact; without it everything that waits, and what is carried for others
+    #[arg(long, value_name = "NAME")]
+    pub to: Option<String>,
+    /// Write it into this file, which must not exist
+    #[arg(long, value_name = "F", conflicts_with = "text")]
+    pub file: Option<PathBuf>,
+    /// Print it as the text of a QR code (the default without --file)
+    #[arg(long)]
+    pub text: bool,
+    /// How large it may be: up to 512KiB in a file (the default there), 2600B in a text (2KiB)
+    #[arg(long, value_name = "SIZE", value_parser = parse_byte_size)]
+    pub max: Option<u64>,
+    /// Draw no QR code
+    #[arg(long)]
+    pub no_qr: bool,
+    /// Also write the QR code as SVG
+    #[arg(long, value_name = "F.svg", conflicts_with = "file")]
+    pub qr_file: Option<PathBuf>,
 }
 
 /// `retention`.
@@ -686,6 +733,66 @@ pub enum RelayCommand {
     },
     /// Show the relay this node is
     Status,
+}
+
+/// `mesh`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MeshCommand {
+    /// Show what is carried, how much may be, and with whom this device is
+    Status,
+    /// Look for neighbours now
+    Announce,
+    /// Carry much, some, or little for others
+    Power {
+        /// performance: 100,000 messages and 64 MiB; balanced: 20,000 and 16 MiB; saver: 2,000 and 2 MiB
+        mode: PowerMode,
+    },
+    /// Change how much is carried for others
+    Set {
+        /// Carry mail for others; off also drops what is carried
+        #[arg(long, value_name = "ON|OFF")]
+        carry: Option<Switch>,
+        /// Messages at most, 1 to 100000
+        #[arg(long, value_name = "N")]
+        max_messages: Option<u32>,
+        /// Their size at most, such as 16MiB (16KiB to 64MiB)
+        #[arg(long, value_name = "SIZE", value_parser = parse_byte_size)]
+        max_size: Option<u64>,
+        /// So many contacts, those I am with most, carry for me, 0 to 16
+        #[arg(long, value_name = "N")]
+        auto_carriers: Option<u8>,
+    },
+    /// Let a contact pick up and bring my mail
+    Appoint {
+        /// A contact
+        contact: String,
+        /// No longer
+        #[arg(long)]
+        off: bool,
+    },
+}
+
+/// How much to carry for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PowerMode {
+    /// 100,000 messages, 64 MiB.
+    Performance,
+    /// 20,000 messages, 16 MiB.
+    Balanced,
+    /// 2,000 messages, 2 MiB.
+    Saver,
+}
+
+impl PowerMode {
+    /// The word of the API.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            PowerMode::Performance => "performance",
+            PowerMode::Balanced => "balanced",
+            PowerMode::Saver => "saver",
+        }
+    }
 }
 
 /// `net`.
@@ -860,6 +967,17 @@ mod tests {
             "msg delete x y --both --yes",
             "msg react x +1 --remove",
             "msg show x",
+            "msg carry export --to ada --file bag --max 64KiB",
+            "msg carry export --text --no-qr",
+            "msg carry import -",
+            "send ada hi --ttl 24h --no-infra",
+            "mesh status",
+            "mesh announce",
+            "mesh power saver",
+            "mesh set --carry off",
+            "mesh set --auto-carriers 3",
+            "mesh appoint ada --off",
+            "mesh set --max-messages 500 --max-size 1MiB",
             "retention show ada",
             "retention set ada 7d",
             "retention set ada never",
@@ -907,6 +1025,10 @@ mod tests {
             "up --listen 127.0.0.1:4001",
             "send ada hi --wait yesterday",
             "msg delete",
+            "msg carry import",
+            "msg carry export --file bag --text",
+            "mesh power turbo",
+            "mesh set --carry perhaps",
             "token create bot",
             "nonsense",
             "up --passphrase secret",

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::arguments::{MsgCommand, RetentionCommand, SendArguments};
+use super::arguments::{CarryCommand, MsgCommand, RetentionCommand, SendArguments};
 use super::failure::{Class, Failure};
-use super::{Session, milliseconds, params, render};
+use super::{Session, mesh, milliseconds, params, render};
 
 /// `silbo send …`
 pub async fn send(session: &Session, arguments: SendArguments) -> Result<(), Failure> {
@@ -19,6 +19,8 @@ pub async fn send(session: &Session, arguments: SendArguments) -> Result<(), Fai
         ("replyTo", json!(arguments.reply)),
         ("expireS", json!(arguments.expire.map(|expire| expire.as_secs()))),
         ("clientId", json!(arguments.client_id)),
+        ("ttlS", json!(arguments.ttl.map(|ttl| ttl.as_secs()))),
+        ("noInfra", arguments.no_infra.then_some(true).into()),
     ]);
     let sent = session.call("message.send", wanted).await?;
     let Some(state) = arguments.wait else {
@@ -108,6 +110,8 @@ pub async fn msg(session: &Session, command: MsgCommand) -> Result<(), Failure> 
         MsgCommand::Trace { id } => {
             screen.result(&session.call("message.trace", json!({"id": id})).await?, render::trace)
         }
+        MsgCommand::Carry(CarryCommand::Export(export)) => mesh::export(session, export).await,
+        MsgCommand::Carry(CarryCommand::Import { from }) => mesh::import(session, &from).await,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod failure;
 mod local;
 mod local_time;
 mod logging;
+mod mesh;
 mod messages;
 mod network;
 mod node_settings;
@@ -192,6 +193,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Msg(command) => messages::msg(session, command).await,
         Command::Retention(command) => messages::retention(session, command).await,
         Command::Relay(command) => network::relay(session, command).await,
+        Command::Mesh(command) => mesh::mesh(session, command).await,
         Command::Net(command) => network::net(session, command).await,
         Command::Ping { to, count, timeout } => network::ping(session, &to, count, timeout).await,
         Command::Doctor => network::doctor(session).await,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::byte_size::describe_bytes;
 use super::duration::describe_seconds;
 use super::local_time::LocalTime;
+use super::mesh::counted;
 use super::screen::printable;
 
 /// A member as text; empty where it is missing or null.
@@ -107,10 +108,70 @@ pub fn status(value: &Value, time: &LocalTime) -> String {
     if let Some(bytes) = value.get("database").and_then(|database| database.get("bytes")).and_then(Value::as_u64) {
         rows.push(("database", describe_bytes(bytes)));
     }
+    if let Some(mesh) = value.get("mesh").filter(|mesh| !mesh.is_null()) {
+        rows.push(("carried", format!("{}; {}", carried(mesh), willingness(mesh))));
+    }
     if let Some(relay) = value.get("relay").filter(|relay| flag(relay, "serving")) {
         rows.push(("serving", relay_counts(relay)));
     }
     pairs(&rows)
+}
+
+fn willingness(mesh: &Value) -> String {
+    if !flag(mesh, "enabled") {
+        return "carries nothing for others: silbo mesh set --carry on".to_owned();
+    }
+    let power = text(mesh, "power");
+    let power = if power.is_empty() { power } else { format!(" ({power})") };
+    let (messages, bytes) = (number(mesh, "maxEnvelopes"), describe_bytes(number(mesh, "maxBytes")));
+    format!("up to {messages} messages, {bytes}{power}")
+}
+
+fn carried(mesh: &Value) -> String {
+    format!("{} messages, {}", number(mesh, "carried"), describe_bytes(number(mesh, "carriedBytes")))
+}
+
+/// `mesh.status`
+#[must_use]
+pub fn mesh(value: &Value, _: &LocalTime) -> String {
+    pairs(&[
+        ("willing", willingness(value)),
+        ("carried", carried(value)),
+        ("receipts", format!("{} passed on", number(value, "vaccines"))),
+        ("my mail", format!("{} waiting", number(value, "waiting"))),
+        (
+            "friends",
+            format!("{} carry for me, I carry for {}", number(value, "appointed"), number(value, "carriesFor")),
+        ),
+        (
+            "carriers",
+            format!("{} here now, {} met in 24 h", number(value, "carriers"), number(value, "encountersPerDay")),
+        ),
+        ("since start", format!("{} handed over, {} taken", number(value, "handedOver"), number(value, "taken"))),
+    ])
+}
+
+/// `message.pack`
+#[must_use]
+pub fn packed(value: &Value, _: &LocalTime) -> String {
+    let parts = [("own", "of mine"), ("carried", "carried for others"), ("vaccines", "receipts")];
+    let left = match number(value, "leftOut") {
+        0 => String::new(),
+        count => format!("; {count} did not fit"),
+    };
+    format!("packed: {}; {}{left}", counted(value, &parts), describe_bytes(number(value, "bytes")))
+}
+
+/// `message.unpack`
+#[must_use]
+pub fn unpacked(value: &Value, _: &LocalTime) -> String {
+    let parts = [
+        ("forMe", "for me"),
+        ("carried", "to carry on for others"),
+        ("vaccines", "receipts"),
+        ("refused", "not taken"),
+    ];
+    format!("taken out: {}", counted(value, &parts))
 }
 
 /// `profile.show`
@@ -522,11 +583,20 @@ mod tests {
     fn the_status_names_what_matters() {
         let value = json!({"name": "Ada", "address": "silbo:x", "pid": 7, "startedAt": 0, "listen": ["/ip4/1.2.3.4/udp/1/quic-v1"],
             "transports": {"quic": true, "tcp": false, "mdns": true}, "peers": 2, "contacts": 3, "online": 1, "requests": 1, "queued": 4,
-            "relays": [{"address": "/ip4/1.1.1.1/udp/1", "connected": true}], "relay": null, "database": {"bytes": 2048}, "nat": "private"});
+            "relays": [{"address": "/ip4/1.1.1.1/udp/1", "connected": true}], "relay": null,
+            "mesh": {"enabled": true, "power": "saver", "maxEnvelopes": 2000, "maxBytes": 2_097_152, "carried": 12, "carriedBytes": 31_744}, "database": {"bytes": 2048}, "nat": "private"});
         let shown = status(&value, &time());
-        for part in
-            ["Ada", "pid 7", "mdns, quic", "3 (1 online, 1 asking)", "4 waiting", "(connected)", "2.0 KiB", "private"]
-        {
+        for part in [
+            "Ada",
+            "pid 7",
+            "mdns, quic",
+            "3 (1 online, 1 asking)",
+            "4 waiting",
+            "(connected)",
+            "2.0 KiB",
+            "private",
+            "12 messages, 31.0 KiB; up to 2000 messages, 2.0 MiB (saver)",
+        ] {
             assert!(shown.contains(part), "{part} is missing in:\n{shown}");
         }
     }

@@ -6,7 +6,7 @@ use super::Session;
 use super::arguments::Arguments;
 use super::failure::{Class, Failure};
 
-const TOPICS: [(&str, &str); 4] = [
+const TOPICS: [(&str, &str); 5] = [
     (
         "relays",
         "\
@@ -18,6 +18,20 @@ it holds; it does see when boxes are used and how full they are. Use two, run by
   silbo relay serve                be one, on any machine others can reach
   silbo relay list                 those in use
   silbo msg trace ID               where a message is",
+    ),
+    (
+        "couriers",
+        "\
+Where there is no network, people carry the mail. Nodes that meet hand each other sealed messages for a third, and
+take such messages along; when the receiver has one, a receipt follows it and ends its journey everywhere. Nobody who
+carries sees text or names, or learns for whom a message is.
+
+  silbo mesh status                what this device carries, and with whom it is
+  silbo mesh power saver           carry less for others (balanced, performance; mesh set --carry off: nothing)
+  silbo mesh appoint NAME          a friend who picks up and brings mail for me (mesh set --auto-carriers 3: those I am with most)
+  silbo msg carry export --file F  mail that waits as a file, on a stick; --text: as a QR code
+  silbo msg carry import F         take it in: what is for me, and what I carry on
+  silbo send NAME TEXT --no-infra  never over the internet or a local network; --ttl 24h: for a day, not for 30",
     ),
     (
         "safety-numbers",

@@ -52,7 +52,7 @@ impl DhtRecords {
     /// # Errors
     /// When the spool cannot be used.
     pub fn all(&self, limit: usize, now: UnixTime) -> Result<Vec<SpoolPair>, SpoolError> {
-        self.spool.scan(Space::Record, &[], now, limit)
+        self.spool.scan(Space::Record, &[], None, now, limit)
     }
 
     /// Forgets a record.

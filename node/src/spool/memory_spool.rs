@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use silbo_protocol::time::UnixTime;
 
 use super::shelf::Shelf;
-use super::{SPOOL_BYTES_MAX, Space, Spool, SpoolError, SpoolPair, SpoolRecord, check_sizes, stored_key};
+use super::{
+    SPOOL_BYTES_MAX, Space, Spool, SpoolError, SpoolKey, SpoolPair, SpoolRecord, check_sizes, first_key, stored_key,
+};
 
 /// A [`Spool`] in memory.
 #[derive(Debug)]
@@ -40,9 +42,14 @@ impl Default for MemorySpool {
 }
 
 impl Spool for MemorySpool {
-    fn put_batch(&self, records: &[SpoolRecord]) -> Result<(), SpoolError> {
+    fn change_batch(&self, records: &[SpoolRecord], removals: &[SpoolKey]) -> Result<(), SpoolError> {
         check_sizes(records)?;
         let mut held = self.held();
+        for (space, key) in removals {
+            let key = stored_key(*space, key);
+            held.shelf.remove(&key);
+            held.values.remove(&key);
+        }
         for record in records {
             let key = stored_key(record.space, &record.key);
             held.shelf.insert(key.clone(), record.value.len(), record.expires_at);
@@ -68,12 +75,20 @@ impl Spool for MemorySpool {
         Ok(())
     }
 
-    fn scan(&self, space: Space, prefix: &[u8], now: UnixTime, limit: usize) -> Result<Vec<SpoolPair>, SpoolError> {
+    fn scan(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        now: UnixTime,
+        limit: usize,
+    ) -> Result<Vec<SpoolPair>, SpoolError> {
+        let first = first_key(space, prefix, after);
         let prefix = stored_key(space, prefix);
         let held = self.held();
         Ok(held
             .values
-            .range(prefix.clone()..)
+            .range(first..)
             .take_while(|(key, _)| key.starts_with(&prefix))
             .filter(|(key, _)| held.shelf.is_alive(key, now))
             .filter_map(|(key, value)| Some((key.get(1..)?.to_vec(), value.clone())))

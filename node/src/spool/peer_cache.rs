@@ -92,7 +92,7 @@ impl PeerCache {
     /// # Errors
     /// When the spool cannot be used.
     pub fn best(&self, limit: usize, now: UnixTime) -> Result<Vec<CachedPeer>, SpoolError> {
-        let pairs = self.spool.scan(Space::Peer, &[], now, PEERS_MAX)?;
+        let pairs = self.spool.scan(Space::Peer, &[], None, now, PEERS_MAX)?;
         let mut peers: Vec<CachedPeer> = pairs.iter().filter_map(|(key, value)| decode(key, value)).collect();
         peers.sort_by_key(|peer| (peer.successes == 0, peer.failures, std::cmp::Reverse(peer.reached_at)));
         peers.truncate(limit);

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use silbo_protocol::time::UnixTime;
 
+use super::NEVER;
+
 /// Keys by name and by expiry, and the sum of their sizes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
     entries: BTreeMap<Vec<u8>, Entry>,
+    /// Those that expire at all: half the memory for a spool full of carried mail.
     by_expiry: BTreeSet<(UnixTime, Vec<u8>)>,
     bytes: u64,
 }
@@ -31,7 +34,9 @@ impl Shelf {
         self.remove(&key);
         let bytes = (key.len() as u64).saturating_add(value_bytes as u64);
         self.bytes = self.bytes.saturating_add(bytes);
-        self.by_expiry.insert((expires_at, key.clone()));
+        if expires_at != NEVER {
+            self.by_expiry.insert((expires_at, key.clone()));
+        }
         self.entries.insert(key, Entry { expires_at, bytes });
     }
 
@@ -46,7 +51,8 @@ impl Shelf {
     pub(super) fn make_room(&mut self, bytes_max: u64) -> Vec<Vec<u8>> {
         let mut evicted = Vec::new();
         while self.bytes > bytes_max {
-            let Some((_, key)) = self.by_expiry.first().cloned() else { break };
+            let soonest = self.by_expiry.first().map(|(_, key)| key);
+            let Some(key) = soonest.or_else(|| self.entries.keys().next()).cloned() else { break };
             self.remove(&key);
             evicted.push(key);
         }

@@ -17,11 +17,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use silbo_protocol::time::UnixTime;
 
 use super::shelf::Shelf;
-use super::{Space, Spool, SpoolError, SpoolPair, SpoolRecord, check_sizes, stored_key};
+use super::{Space, Spool, SpoolError, SpoolKey, SpoolPair, SpoolRecord, check_sizes, first_key, stored_key};
 use crate::atomic_file;
 
 /// Memory for sled's cache; its default of 1 GiB is for servers.
 const CACHE_BYTES: u64 = 8 << 20;
+/// sled writes a page larger than a quarter of a segment into a file of its own, which it never syncs. A page has 17
+/// records before it is split: 17 × 20 KiB = 340 KiB, and a quarter of 2 MiB is 512 KiB.
+const SEGMENT_BYTES: usize = 2 << 20;
 /// The file may grow to this many times the bytes it may hold before it is written anew on opening: sled does not give
 /// room back (measured: 8 times after mass deletion, 2 times in steady use).
 const DISK_FACTOR_MAX: u64 = 4;
@@ -98,7 +101,7 @@ impl SledSpool {
             inner = inner.rewritten(dir)?;
         }
         let spool = SledSpool { inner: Mutex::new(inner), bytes_max };
-        spool.change(|shelf| shelf.make_room(bytes_max), &[])?;
+        spool.change(&[], &[], |shelf| shelf.make_room(bytes_max))?;
         Ok(spool)
     }
 
@@ -118,14 +121,20 @@ impl SledSpool {
         result
     }
 
-    /// Puts `records` and removes what `removals` takes off the shelf, in one batch.
+    /// Removes `gone`, puts `records` and removes what `removals` takes off the shelf, in one batch.
     fn change(
         &self,
-        removals: impl FnOnce(&mut Shelf) -> Vec<Vec<u8>>,
+        gone: &[SpoolKey],
         records: &[SpoolRecord],
+        removals: impl FnOnce(&mut Shelf) -> Vec<Vec<u8>>,
     ) -> Result<usize, SpoolError> {
         self.run(|inner| {
             let mut batch = sled::Batch::default();
+            for (space, key) in gone {
+                let key = stored_key(*space, key);
+                inner.shelf.remove(&key);
+                batch.remove(key);
+            }
             for record in records {
                 let key = stored_key(record.space, &record.key);
                 let mut stored = record.expires_at.0.to_be_bytes().to_vec();
@@ -137,10 +146,11 @@ impl SledSpool {
             for key in &removed {
                 batch.remove(key.as_slice());
             }
-            if !records.is_empty() || !removed.is_empty() {
+            let asked = !records.is_empty() || !gone.is_empty();
+            if asked || !removed.is_empty() {
                 inner.db.apply_batch(batch).map_err(|error| failure(&error))?;
             }
-            if !records.is_empty() {
+            if asked {
                 inner.flush()?;
             }
             Ok(removed.len())
@@ -149,9 +159,9 @@ impl SledSpool {
 }
 
 impl Spool for SledSpool {
-    fn put_batch(&self, records: &[SpoolRecord]) -> Result<(), SpoolError> {
+    fn change_batch(&self, records: &[SpoolRecord], removals: &[SpoolKey]) -> Result<(), SpoolError> {
         check_sizes(records)?;
-        self.change(|shelf| shelf.make_room(self.bytes_max), records).map(drop)
+        self.change(removals, records, |shelf| shelf.make_room(self.bytes_max)).map(drop)
     }
 
     fn get(&self, space: Space, key: &[u8], now: UnixTime) -> Result<Option<Vec<u8>>, SpoolError> {
@@ -171,18 +181,29 @@ impl Spool for SledSpool {
             shelf.remove(&key);
             vec![key.clone()]
         };
-        self.change(removal, &[]).map(drop)
+        self.change(&[], &[], removal).map(drop)
     }
 
-    fn scan(&self, space: Space, prefix: &[u8], now: UnixTime, limit: usize) -> Result<Vec<SpoolPair>, SpoolError> {
+    fn scan(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        now: UnixTime,
+        limit: usize,
+    ) -> Result<Vec<SpoolPair>, SpoolError> {
+        let first = first_key(space, prefix, after);
         let prefix = stored_key(space, prefix);
         self.run(|inner| {
             let mut pairs = Vec::new();
-            for stored in inner.db.scan_prefix(&prefix) {
+            for stored in inner.db.range(first..) {
                 if pairs.len() >= limit {
                     break;
                 }
                 let (key, value) = stored.map_err(|error| failure(&error))?;
+                if !key.starts_with(&prefix) {
+                    break;
+                }
                 if let (true, Some(key), Some(value)) = (inner.shelf.is_alive(&key, now), key.get(1..), value.get(8..))
                 {
                     pairs.push((key.to_vec(), value.to_vec()));
@@ -204,7 +225,7 @@ impl Spool for SledSpool {
             }
             expired
         };
-        self.change(removal, &[])
+        self.change(&[], &[], removal)
     }
 
     fn flush(&self) -> Result<(), SpoolError> {
@@ -239,6 +260,7 @@ impl Inner {
             let db = sled::Config::new()
                 .path(dir)
                 .cache_capacity(CACHE_BYTES)
+                .segment_size(SEGMENT_BYTES)
                 .flush_every_ms(None)
                 .open()
                 .map_err(|error| failure(&error))?;

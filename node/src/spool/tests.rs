@@ -42,11 +42,32 @@ fn records_are_kept_replaced_listed_and_removed() {
         assert_eq!(spool.get(Space::Record, b"a1", NOW), Ok(Some(b"other".to_vec())));
         assert_eq!(spool.get(Space::Peer, b"a1", NOW), Ok(None));
         let pairs = vec![(b"a1".to_vec(), b"other".to_vec()), (b"a2".to_vec(), b"two".to_vec())];
-        assert_eq!(spool.scan(Space::Record, b"a", NOW, 9), Ok(pairs.clone()));
-        assert_eq!(spool.scan(Space::Record, b"a", NOW, 1), Ok(pairs[..1].to_vec()));
+        assert_eq!(spool.scan(Space::Record, b"a", None, NOW, 9), Ok(pairs.clone()));
+        assert_eq!(spool.scan(Space::Record, b"a", None, NOW, 1), Ok(pairs[..1].to_vec()));
+        assert_eq!(spool.scan(Space::Record, b"a", Some(b"a1"), NOW, 9), Ok(pairs[1..].to_vec()));
+        assert_eq!(spool.scan(Space::Record, b"a", Some(b"a0"), NOW, 9), Ok(pairs.clone()));
+        assert_eq!(spool.scan(Space::Record, b"a", Some(b"b"), NOW, 9), Ok(Vec::new()));
+        assert_eq!(spool.scan(Space::Record, b"b", Some(b"a"), NOW, 9).expect("scan").len(), 1);
         spool.remove(Space::Record, b"a1").expect("remove");
         spool.remove(Space::Record, b"a1").expect("absent is fine");
         assert_eq!(spool.get(Space::Record, b"a1", NOW), Ok(None));
+    });
+}
+
+#[test]
+fn one_batch_removes_and_keeps_and_what_expires_never_makes_room_last() {
+    both(|spool| {
+        let never = SpoolRecord { expires_at: NEVER, space: Space::Carried, ..record(b"kept", &[1; 9_000], 0) };
+        spool.put_batch(&[never, record(b"old", b"1", 10), record(b"new", b"1", 10)]).expect("put");
+        let removals = [(Space::Record, b"old".to_vec()), (Space::Record, b"new".to_vec())];
+        spool.change_batch(&[record(b"new", b"2", 10)], &removals).expect("change");
+        assert_eq!(spool.get(Space::Record, b"old", NOW), Ok(None));
+        assert_eq!(spool.get(Space::Record, b"new", NOW), Ok(Some(b"2".to_vec())));
+        for number in 0..40_u8 {
+            spool.put_batch(&[record(&[number], &[number; 5_000], 1_000)]).expect("put");
+        }
+        assert_eq!(spool.sweep(UnixTime(u64::MAX - 1)), Ok(18));
+        assert_eq!(spool.get(Space::Carried, b"kept", UnixTime(u64::MAX - 1)), Ok(Some(vec![1; 9_000])));
     });
 }
 
@@ -56,7 +77,7 @@ fn expired_records_are_gone_before_and_after_the_sweep() {
         spool.put_batch(&[record(b"short", b"1", 10), record(b"long", b"2", 20)]).expect("put");
         let later = NOW.after_ms(10);
         assert_eq!(spool.get(Space::Record, b"short", later), Ok(None));
-        assert_eq!(spool.scan(Space::Record, b"", later, 9).expect("scan").len(), 1);
+        assert_eq!(spool.scan(Space::Record, b"", None, later, 9).expect("scan").len(), 1);
         let before = spool.len_bytes();
         assert_eq!(spool.sweep(later), Ok(1));
         assert_eq!(spool.sweep(later), Ok(0));
@@ -74,7 +95,7 @@ fn a_full_spool_drops_what_expires_soonest() {
         }
         assert_eq!(spool.get(Space::Record, &[0], NOW).expect("get"), Some(vec![0; 5_000]));
         assert_eq!(spool.get(Space::Record, &[39], NOW).expect("get"), None);
-        assert!(spool.scan(Space::Record, b"", NOW, 99).expect("scan").len() >= 19);
+        assert!(spool.scan(Space::Record, b"", None, NOW, 99).expect("scan").len() >= 19);
     });
 }
 
@@ -113,7 +134,7 @@ fn a_smaller_limit_counts_from_the_next_opening() {
     }
     drop(spool);
     let spool = SledSpool::open(&dir.path().join("spool"), 3_500).expect("open").into_spool();
-    assert_eq!(spool.scan(Space::Record, b"", NOW, 99).expect("scan").len(), 3);
+    assert_eq!(spool.scan(Space::Record, b"", None, NOW, 99).expect("scan").len(), 3);
     assert!(spool.get(Space::Record, &[9], NOW).expect("get").is_some());
 }
 
@@ -136,7 +157,7 @@ fn a_spool_that_grew_on_disk_is_written_anew_with_what_is_alive() {
     let spool = SledSpool::open_within(&path, 100_000, grown / 2).expect("open");
     spool.flush().expect("flush");
     assert!(on_disk() < grown, "{} of {grown} bytes", on_disk());
-    assert_eq!(spool.scan(Space::Record, b"", NOW, 99), Ok(vec![(b"kept".to_vec(), b"value".to_vec())]));
+    assert_eq!(spool.scan(Space::Record, b"", None, NOW, 99), Ok(vec![(b"kept".to_vec(), b"value".to_vec())]));
 }
 
 #[test]
@@ -179,7 +200,7 @@ fn t67_a_damaged_spool_is_set_aside_or_read_without_a_panic() {
             }
             // Lost records are lost, but it must not panic; later damage is an error.
             Ok(SpoolOpened::Intact(spool)) => {
-                drop(spool.scan(Space::Record, b"", NOW, 99));
+                drop(spool.scan(Space::Record, b"", None, NOW, 99));
                 drop(spool.put_batch(&[record(b"again", b"works", 10)]));
             }
             Err(error) => panic!("image {seed}: {error}"),

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!   core thread ── Database ──┬─ private.db   account, sessions, messages, search, event log, tokens
-//!                             └─ mailbox.db   queues a relay has acknowledged for others
+//!                             ├─ mailbox.db   queues a relay has acknowledged for others
+//!                             └─ the spool    what is carried for others; may be lost
 //! ```
 //! [`Database`] is the [`Store`](silbo_protocol::store::Store) the engine reads and the place its
 //! [`Write`](silbo_protocol::store::Write)s go: [`Database::begin`], any number of [`Database::apply`], one
 //! [`Database::commit`]. It belongs to one thread. It may not decide anything: what is kept and for how long is the
 //! engine's business, and so is what a value means.
 //!
-//! Both files are SQLCipher (AES-256 with an HMAC a page) under keys derived from one
+//! Both database files are SQLCipher (AES-256 with an HMAC a page) under keys derived from one
 //! [`DatabaseKey`], in WAL mode with `synchronous=FULL`.
 
 mod error;
@@ -23,15 +24,18 @@ mod schema;
 mod search;
 mod search_index;
 mod space;
+mod spooled;
 mod tokens;
 mod transaction;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use silbo_protocol::wire::base32;
 
 use crate::atomic_file;
+use crate::spool::Spool;
 use crate::vault::DatabaseKey;
 pub use error::StorageError;
 pub use event_log::event_kind_name;
@@ -40,6 +44,7 @@ pub use space::FileBytes;
 pub use tokens::ApiToken;
 
 use lock::ProcessLock;
+use spooled::Spooled;
 use transaction::Transaction;
 
 /// Names of the two database files, the private one first.
@@ -58,6 +63,7 @@ pub struct Database {
     key: DatabaseKey,
     epoch: String,
     transaction: Transaction,
+    spooled: Spooled,
     /// Message rows written since a commit last indexed; an overestimate is harmless.
     unindexed: u32,
     /// Set after an I/O error: what the operating system holds in its caches is unknown from then on.
@@ -83,11 +89,17 @@ impl Database {
             key: key.clone(),
             epoch: files.epoch,
             transaction: Transaction::default(),
+            spooled: Spooled::default(),
             // What an earlier run left unindexed is found by the first commit.
             unindexed: search_index::WAITING_MAX,
             unusable: None,
             _lock: lock,
         })
+    }
+
+    /// Keeps what is carried for others in `spool`; until then it is kept in memory. To be called before anything reads.
+    pub fn use_spool(&mut self, spool: Arc<dyn Spool>) {
+        self.spooled = Spooled::on(spool);
     }
 
     /// Closes both files and opens them again without letting another process in between: the way on after an I/O error.
@@ -125,6 +137,15 @@ impl Database {
         let private = private.close().map_err(|(_, error)| StorageError::from_sqlite(PRIVATE_FILE, &error));
         mailbox.and(private)
     }
+}
+
+/// A database file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum File {
+    /// The private database of the account.
+    Private,
+    /// Mailbox queues a relay has acknowledged for others.
+    Mailbox,
 }
 
 /// Both files, opened.

@@ -2,15 +2,39 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use silbo_protocol::ids::{ChatId, MessageId};
-use silbo_protocol::store::{File, ItemRow, Pair, Store, StoreError, Table};
+use silbo_protocol::store::{self, ItemRow, Pair, Store, StoreError, Table};
 use silbo_protocol::time::UnixTime;
 
 use super::guard::{guarded, unguarded};
-use super::{Database, MAILBOX_FILE, PRIVATE_FILE, StorageError, items};
+use super::{Database, File, MAILBOX_FILE, PRIVATE_FILE, StorageError, items};
+use crate::spool::Space;
+
+/// Where a table lives.
+pub(super) enum Place {
+    Database(File),
+    Spool(Space),
+}
+
+/// Where a table lives.
+pub(super) fn place(table: Table) -> Place {
+    match table.file() {
+        store::File::Private => Place::Database(File::Private),
+        store::File::Mailbox => Place::Database(File::Mailbox),
+        store::File::Spool => Place::Spool(match table {
+            Table::Carried => Space::Carried,
+            Table::CarriedState => Space::CarriedState,
+            Table::Vaccine => Space::Vaccine,
+            _ => unreachable!("a table of the spool has a space"),
+        }),
+    }
+}
 
 impl Store for Database {
     fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let (connection, name) = self.file(table.file());
+        let (connection, name) = match place(table) {
+            Place::Database(file) => self.file(file),
+            Place::Spool(space) => return Ok(self.spooled.value(space, key)),
+        };
         let stored = connection
             .prepare_cached("SELECT value FROM kv WHERE tab = ?1 AND key = ?2")
             .and_then(|mut statement| statement.query_row(params![table as u8, key], |row| row.get(0)).optional())
@@ -19,7 +43,10 @@ impl Store for Database {
     }
 
     fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let (connection, name) = self.file(table.file());
+        let (connection, name) = match place(table) {
+            Place::Database(file) => self.file(file),
+            Place::Spool(space) => return Ok(self.spooled.scan(space, prefix, after, limit)),
+        };
         let first = match after {
             // The smallest key greater than `after` is `after` and a zero byte.
             Some(after) if after >= prefix => [after, &[0]].concat(),
@@ -84,9 +111,10 @@ pub(super) fn delete(connection: &Connection, table: Table, key: &[u8]) -> Resul
 
 /// The file a table lives in, by name.
 pub(super) fn name_of(table: Table) -> &'static str {
-    match table.file() {
-        File::Private => PRIVATE_FILE,
-        File::Mailbox => MAILBOX_FILE,
+    match place(table) {
+        Place::Database(File::Private) => PRIVATE_FILE,
+        Place::Database(File::Mailbox) => MAILBOX_FILE,
+        Place::Spool(_) => "the spool",
     }
 }
 

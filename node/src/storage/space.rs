@@ -1,11 +1,9 @@
 //! How much room the files take, giving it back, and whether they are intact.
 
-use rusqlite::Connection;
-use silbo_protocol::store::File;
-
 use super::file::{length_of, wal_path};
 use super::transaction::Transaction;
-use super::{Database, MAILBOX_FILE, PRIVATE_FILE, StorageError, search_index};
+use super::{Database, File, MAILBOX_FILE, PRIVATE_FILE, StorageError, search_index};
+use rusqlite::Connection;
 
 /// Free pages below which nothing is given back: 64 × 4 KiB = 256 KiB are soon used again.
 const FREE_PAGES_MIN: i64 = 64;

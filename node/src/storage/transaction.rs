@@ -1,4 +1,4 @@
-//! One transaction over many steps of the engine, and the order in which the two files are committed.
+//! One transaction over many steps of the engine, and the order in which the two files and the spool are committed.
 //!
 //! **The mailbox file is committed first.** Each file is atomic by itself, the pair is not: a crash between the two
 //! commits leaves the first one ahead. What a step tells anybody (frames, receipts, answers) leaves only after both
@@ -10,12 +10,16 @@
 //!
 //! A purge never removes mail early in this order either: the receipt that asks for it is sent by a step whose private
 //! half was committed, so it arrives in a later transaction.
+//!
+//! **The spool is changed last, and its failure is nobody's**: what it holds is replicated, so a crash before it loses a
+//! copy others still have, and never a receipt, which the private file has.
 
 use rusqlite::Connection;
 use silbo_protocol::step::Event;
-use silbo_protocol::store::{File, Write};
+use silbo_protocol::store::Write;
 
-use super::{Database, MAILBOX_FILE, PRIVATE_FILE, StorageError, event_log, items, records, search_index};
+use super::records::Place;
+use super::{Database, File, MAILBOX_FILE, PRIVATE_FILE, StorageError, event_log, items, records, search_index};
 
 /// What the open transaction has done so far.
 #[derive(Debug, Default)]
@@ -76,7 +80,7 @@ impl Database {
         Ok(events)
     }
 
-    /// Makes everything since [`Database::begin`] durable: the mailbox file, then the private one.
+    /// Makes everything since [`Database::begin`] durable: the mailbox file, then the private one, then the spool.
     ///
     /// # Errors
     /// Nothing more of the transaction is kept, except that the mailbox file may be ahead (see the module). After an I/O
@@ -107,6 +111,7 @@ impl Database {
                 return Err(self.noted(error));
             }
         }
+        self.spooled.commit();
         let done = std::mem::take(&mut self.transaction);
         self.tend(&done);
         Ok(())
@@ -115,6 +120,7 @@ impl Database {
     /// Forgets everything since [`Database::begin`]. Does nothing if no transaction is open.
     pub fn rollback(&mut self) {
         self.transaction = Transaction::default();
+        self.spooled.rollback();
         for file in [File::Mailbox, File::Private] {
             let (connection, name) = self.file(file);
             // Some failures have rolled back by themselves.
@@ -163,8 +169,20 @@ impl Database {
 
     fn write(&mut self, write: &Write, events: &mut Vec<(u64, Event)>) -> Result<(), StorageError> {
         match write {
-            Write::Put { table, key, value } => records::put(self.touch(table.file())?, *table, key, value),
-            Write::Delete { table, key } => records::delete(self.touch(table.file())?, *table, key),
+            Write::Put { table, key, value } => match records::place(*table) {
+                Place::Database(file) => records::put(self.touch(file)?, *table, key, value),
+                Place::Spool(space) => {
+                    self.spooled.put(space, key, value);
+                    Ok(())
+                }
+            },
+            Write::Delete { table, key } => match records::place(*table) {
+                Place::Database(file) => records::delete(self.touch(file)?, *table, key),
+                Place::Spool(space) => {
+                    self.spooled.delete(space, key);
+                    Ok(())
+                }
+            },
             Write::PutItem(row) => {
                 let hidden = items::put(self.touch(File::Private)?, row)?;
                 self.unindexed = self.unindexed.saturating_add(1);

@@ -1,12 +1,13 @@
-//! Names of items within one encounter: six bytes under a salt that both sides have a share in.
+//! Names of items within one encounter: six bytes.
 //!
 //! ```text
-//!   envelope   4 bytes for the first five bytes of its tag, 2 bytes for its content id
-//!   vaccine    6 bytes for its tag
+//!   envelope   the first 4 bytes of its tag, then 2 bytes for its content id under the salt of the encounter
+//!   vaccine    6 bytes for its tag under the salt
 //! ```
-//! Whoever expects a tag, or holds a sheet with its first five bytes, can tell the envelope by the first four bytes of
-//! its name; to everybody else the name says nothing outside this encounter. SipHash-2-4 (Aumasson, Bernstein,
-//! INDOCRYPT 2012) under the salt is a pseudo-random function of short inputs, which is all that is needed here.
+//! Whoever expects a tag, or has it on a sheet, finds the envelope by the first four bytes without computing anything.
+//! That tells nobody anything: who is at the other end of the link may ask for every envelope, and nobody else reads
+//! the link. The salted bytes keep a body that somebody made for the same tag apart from the real one, and cannot be
+//! prepared. SipHash-2-4: Aumasson, Bernstein, INDOCRYPT 2012.
 
 use std::hash::Hasher;
 
@@ -32,7 +33,7 @@ impl Namer {
 
     /// The name of an envelope.
     pub fn envelope(&self, tag: &Tag, cid: &Cid) -> ItemId {
-        let [a, b, c, d] = self.tag_part(&short(tag));
+        let [a, b, c, d, ..] = tag.0;
         let [e, f, ..] = self.hash(b'c', cid.as_bytes()).to_be_bytes();
         [a, b, c, d, e, f]
     }
@@ -41,12 +42,6 @@ impl Namer {
     pub fn vaccine(&self, tag: &Tag) -> ItemId {
         let [a, b, c, d, e, f, ..] = self.hash(b'v', tag.as_bytes()).to_be_bytes();
         [a, b, c, d, e, f]
-    }
-
-    /// What names of envelopes with this tag begin with.
-    pub fn tag_part(&self, tag: &ShortTag) -> [u8; 4] {
-        let [a, b, c, d, ..] = self.hash(b't', tag).to_be_bytes();
-        [a, b, c, d]
     }
 
     fn hash(&self, kind: u8, bytes: &[u8]) -> u64 {

@@ -46,6 +46,14 @@ impl Sheet {
         self.entries.get(at).map(|(_, depth)| *depth)
     }
 
+    /// The smallest depth of the tags that begin like this.
+    pub fn depth_of_prefix(&self, prefix: [u8; 4]) -> Option<u8> {
+        let [a, b, c, d] = prefix;
+        let from = self.entries.partition_point(|(tag, _)| *tag < [a, b, c, d, 0]);
+        let same = self.entries.get(from..)?.iter().take_while(|(tag, _)| tag.starts_with(&prefix));
+        same.map(|(_, depth)| *depth).min()
+    }
+
     /// What has to be told so that this sheet becomes `wanted`, as far as one meeting allows, and what it is then.
     pub fn step_to(&self, wanted: &Sheet) -> (Sheet, Vec<SheetPart>) {
         let missing = |of: &Sheet, entry: &SheetEntry| of.entries.binary_search(entry).is_err();

@@ -15,7 +15,7 @@ use super::inbound::{Outcome, Source};
 use super::records::state::HopRecord;
 use super::timers::Timer;
 use super::turn::Turn;
-use crate::carry::item::{Namer, short};
+use crate::carry::item::Namer;
 use crate::carry::reconcile::{Message, Opening, Reconciliation};
 use crate::carry::routing;
 use crate::carry::salted_set::{SaltedId, SaltedSet};
@@ -317,25 +317,17 @@ impl Engine {
     }
 
     /// Which of these names are of envelopes for this device or asked for by a sheet it keeps, and how far they are.
-    fn recognised(&self, namer: &Namer, ids: &[ItemId]) -> BTreeMap<ItemId, u8> {
-        let mut found = BTreeMap::new();
-        if ids.is_empty() {
-            return found;
-        }
-        let mut by_tag: BTreeMap<[u8; 4], Vec<ItemId>> = BTreeMap::new();
-        for id in ids {
+    fn recognised(&self, ids: &[ItemId]) -> BTreeMap<ItemId, u8> {
+        let distance = |id: &ItemId| {
             let [a, b, c, d, ..] = *id;
-            by_tag.entry([a, b, c, d]).or_default().push(*id);
-        }
-        let own = self.tags.keys().map(|tag| (short(tag), 0));
-        let friends = self.sheets.values().flat_map(|sheet| sheet.entries().iter().copied());
-        for (tag, distance) in own.chain(friends) {
-            for id in by_tag.get(&namer.tag_part(&tag)).into_iter().flatten() {
-                let nearest = found.entry(*id).or_insert(distance);
-                *nearest = distance.min(*nearest);
+            let (first, last) =
+                (Tag([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0]), Tag([a, b, c, d, !0, !0, !0, !0, !0, !0, !0, !0]));
+            match self.tags.range(first..=last).next() {
+                Some(_) => Some(0),
+                None => self.sheets.values().filter_map(|sheet| sheet.depth_of_prefix([a, b, c, d])).min(),
             }
-        }
-        found
+        };
+        ids.iter().filter_map(|id| Some((*id, distance(id)?))).collect()
     }
 
     /// Vaccines as they are handed over, the youngest last.
@@ -411,7 +403,7 @@ impl Engine {
         let others: BTreeSet<ItemId> = others.filter(|id| unknown(id)).collect();
         meeting.lacking.clear();
         let all: Vec<ItemId> = given.iter().map(|o| o.id).chain(others.iter().copied()).collect();
-        let near = self.recognised(&namer, &all);
+        let near = self.recognised(&all);
         let refused: BTreeSet<ItemId> =
             self.carried.refused(turn.now.unix).map(|(tag, cid)| namer.envelope(tag, cid)).collect();
         let weight = |o: &Offer| {

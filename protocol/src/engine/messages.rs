@@ -608,7 +608,7 @@ fn slot_of(row: &ItemRow) -> Result<Slot, StoreError> {
 
 /// Names of hops are few and fixed.
 fn hop_name(stored: &str) -> &'static str {
-    const NAMES: [&str; 7] = ["queued", "sent", "held", "delivered", "read", "failed", "received"];
+    const NAMES: [&str; 8] = ["queued", "sent", "held", "carried", "delivered", "read", "failed", "received"];
     NAMES.into_iter().find(|name| *name == stored).unwrap_or("noted")
 }
 

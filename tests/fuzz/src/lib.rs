@@ -43,6 +43,8 @@ pub const TARGETS: &[Target] = &[
     ("device_log", targets::identity::device_log),
     ("mailbox_evidence", targets::mailbox::evidence),
     ("mailbox_server", targets::mailbox::server),
+    ("riblt_cells", targets::carry::riblt_cells),
+    ("reconcile_message", targets::carry::reconcile_message),
     ("engine", targets::engine::engine),
 ];
 

@@ -1,6 +1,8 @@
 //! Real values as inputs: a few a target, small enough to be kept in the repository.
 
 use prost::Message;
+use silbo_protocol::carry::reconcile::{Opening, Reconciliation};
+use silbo_protocol::carry::riblt::{Cell, Encoder};
 use silbo_protocol::chance::Chance;
 use silbo_protocol::conversation::event_record::encode_event;
 use silbo_protocol::conversation::{Slot, SlotAuthor, SlotOp, SlotOpKind};
@@ -18,6 +20,7 @@ use silbo_protocol::wire::{base32, base64};
 
 use crate::fixture::{Fixture, NOW_MS, NOW_S, QUEUE, UNIX_DAY, fixture, peer_key};
 use crate::piece;
+use crate::targets::carry::set;
 
 /// The seeds of a target; none if there is no target of this name.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -66,9 +69,45 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "device_log" => logs(f),
         "mailbox_evidence" => evidence(f),
         "mailbox_server" => mailbox(f),
+        "riblt_cells" => cells(),
+        "reconcile_message" => reconciliations(),
         "engine" => engine(f),
         _ => Vec::new(),
     }
+}
+
+fn cells() -> Vec<Vec<u8>> {
+    let peer = set(2, 40);
+    let mut encoder = Encoder::new(peer.hash(), peer.ids());
+    let stream: Vec<u8> = (0..24).flat_map(|_| encoder.next_cell().to_bytes()).collect();
+    vec![[&[40][..], &stream].concat(), [&[40][..], &[0; 24 * Cell::LEN]].concat()]
+}
+
+/// What each end hears in sessions that take the three ways, and an opening.
+fn reconciliations() -> Vec<Vec<u8>> {
+    let mut out = vec![Opening::of(&set(0, 20)).encode().to_vec()];
+    for (own, peer) in [(200, 200), (150, 210), (10, 4)] {
+        let sets = [set(0, own), set(3, peer)];
+        let openings = [Opening::of(&sets[1]), Opening::of(&sets[0])];
+        let mut heard = [vec![own, peer], vec![peer, own]];
+        let mut waiting = std::collections::VecDeque::new();
+        let mut ends = Vec::new();
+        for (at, (set, opening)) in sets.into_iter().zip(openings).enumerate() {
+            let (end, first) = Reconciliation::start(set, &opening);
+            ends.push(end);
+            waiting.extend(first.into_iter().map(|message| (1 - at, message)));
+        }
+        while let Some((to, message)) = waiting.pop_front() {
+            heard[to].extend(piece(&message.encode()));
+            let mut answers = Vec::new();
+            ends[to].handle(message, &mut answers).expect("both ends are honest");
+            waiting.extend(answers.into_iter().map(|message| (1 - to, message)));
+        }
+        // The end whose set begins at 0, as the one of the target does.
+        let [first, _] = heard;
+        out.push(first);
+    }
+    out
 }
 
 fn frames(f: &Fixture) -> Vec<Vec<u8>> {

@@ -140,6 +140,19 @@ impl Driver {
             return;
         }
         self.mdns_lonely = lonely;
+        self.begin_mdns_anew();
+    }
+
+    /// Asks the local network right away.
+    pub(super) fn look_around(&mut self) {
+        if self.swarm.behaviour().mdns.is_enabled() {
+            self.begin_mdns_anew();
+        }
+    }
+
+    /// Discovery asks at once when it begins, and knows nobody yet, so that whoever is near is reported once more.
+    fn begin_mdns_anew(&mut self) {
+        let lonely = self.mdns_lonely;
         let mut fresh = match behaviour::mdns(self.local, &self.reach, lonely) {
             Ok(fresh) => fresh,
             Err(error) => {

@@ -157,7 +157,10 @@ impl Loop {
                     self.side(at).0.pending.push_back(LinkEvent::Record { key, value });
                 }
             }
-            LinkCommand::Frame { .. } | LinkCommand::Close { .. } | LinkCommand::ReserveCircuit { .. } => {}
+            LinkCommand::Frame { .. }
+            | LinkCommand::Close { .. }
+            | LinkCommand::LookAround
+            | LinkCommand::ReserveCircuit { .. } => {}
         }
     }
 

@@ -29,8 +29,15 @@ pub(super) async fn send(api: Arc<Api>, params: MessageSend) -> Result<Sent, Api
     check_body(&params.body)?;
     let reply_to = params.reply_to.as_deref().map(|id| message_id(id, "replyTo")).transpose()?;
     let chat = people::find_known(&api, &params.chat, "chat").await?;
-    let request =
-        Request::Send { chat, body: params.body, reply_to, expire_s: params.expire_s, client_id: params.client_id };
+    let request = Request::Send {
+        chat,
+        body: params.body,
+        reply_to,
+        expire_s: params.expire_s,
+        client_id: params.client_id,
+        ttl_s: params.ttl_s,
+        no_infra: params.no_infra,
+    };
     sent(api.core.request(request).await?)
 }
 

@@ -2,6 +2,7 @@
 
 mod contact;
 mod event;
+mod mesh;
 mod message;
 mod net;
 mod profile;
@@ -60,6 +61,8 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "message.wait", Some(Read), "Waits until a message has reached a state.": MessageWait => Waited = message::wait;
     "message.read", Some(Sending), "Marks a conversation as read.": MessageRead => Done = message::mark_read;
     "message.typing", Some(Sending), "Tells an online contact that we are writing.": MessageTyping => Done = message::typing;
+    "message.pack", Some(Sending), "Puts sealed mail that waits into a bag, to be carried by hand to another node.": MessagePack => Packed = mesh::pack;
+    "message.unpack", Some(Sending), "Takes the mail out of a bag; twice does no harm.": MessageUnpack => Unpacked = mesh::unpack;
     "history.list", Some(Read), "A page of a conversation.": HistoryList => History = message::history;
     "search.find", Some(Read), "Messages by their text, newest first.": SearchFind => List<Item> = message::search;
     "retention.show", Some(Read), "How long messages of a conversation stay.": ByChat => Retention = contact::retention_show;
@@ -69,6 +72,11 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "relay.list", Some(Read), "Relays in use.": Nothing => List<Relay> = relay::list;
     "relay.remove", Some(Admin), "Stops using a relay.": RelayRemove => Done = relay::remove;
     "relay.status", Some(Read), "What this node holds for others.": Nothing => RelayStatus = relay::status;
+    "mesh.status", Some(Read), "What this device carries for others, how much it is willing to, and with whom it is.": Nothing => Mesh = mesh::status;
+    "mesh.set", Some(Admin), "Changes how much this device carries for others; what is over is dropped.": MeshSet => Mesh = mesh::set;
+    "mesh.appoint", Some(Admin), "Lets a contact pick up and bring mail for this device, or no longer.": MeshAppoint => Done = mesh::appoint;
+    "mesh.announce", Some(Admin), "Looks for neighbours on the local network right away.": Nothing => Done = mesh::announce;
+
     "net.peers", Some(Read), "Connected peers.": Nothing => List<Peer> = net::peers;
     "net.check", Some(Read), "How this node is reached.": Nothing => NetCheck = net::check;
     "net.ping", Some(Read), "Measures the path to a contact; waits for the answer.": NetPing => Pong = net::ping;

@@ -8,7 +8,7 @@ use silbo_protocol::input::Request;
 use silbo_protocol::step::{Reply, StatusView};
 use silbo_transports::internet::NetSnapshot;
 
-use super::{net, relay, unexpected};
+use super::{mesh, net, relay, unexpected};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::types::{
     Check, Checks, DatabaseSize, Done, Nothing, PathList, SettingValues, SettingsGet, SettingsSet, Status,
@@ -30,6 +30,10 @@ pub(super) async fn discover(_api: Arc<Api>, _: Nothing) -> Result<Value, ApiErr
 pub(super) async fn status(api: Arc<Api>, _: Nothing) -> Result<Status, ApiError> {
     let status = core_status(&api).await?;
     let relay = relay::own_status(&api).await?;
+    let mesh = match status.me {
+        Some(_) => Some(convert::mesh(mesh::own_status(&api).await?)),
+        None => None,
+    };
     let bytes = api.core.read(|db| db.file_bytes()).await?.total();
     let net = api.facts.net.borrow().clone();
     Ok(Status {
@@ -49,6 +53,7 @@ pub(super) async fn status(api: Arc<Api>, _: Nothing) -> Result<Status, ApiError
         queued: status.queued,
         relays: status.relays.into_iter().map(convert::relay).collect(),
         relay: relay.serving.then_some(relay),
+        mesh,
         database: DatabaseSize { bytes },
     })
 }

@@ -20,6 +20,12 @@ pub struct MessageSend {
     /// Chosen by the caller; sending again with the same value returns the first message.
     #[serde(default)]
     pub client_id: Option<String>,
+    /// Seconds after which nobody tries to deliver it any more, from 3,600 to 2,592,000 (30 days); the longest without it.
+    #[serde(default)]
+    pub ttl_s: Option<u32>,
+    /// True lets it travel only by radio between devices and in bags, never over the internet or a local network.
+    #[serde(default)]
+    pub no_infra: bool,
 }
 
 /// Where a message stands.
@@ -50,8 +56,12 @@ pub enum MessagePath {
     Direct,
     /// Straight through a relay's circuit.
     Circuit,
+    /// Straight to the other device by radio.
+    Radio,
     /// Through a mailbox at a relay.
     Relay,
+    /// With people who carried it.
+    Courier,
     /// Never left this device.
     Local,
 }
@@ -191,7 +201,7 @@ pub struct Item {
 pub struct TraceHop {
     /// When.
     pub at: u64,
-    /// What: `queued`, `sent`, `held`, `collected`, `delivered`, `read`, `failed`, `received`.
+    /// What: `queued`, `sent`, `held`, `carried`, `collected`, `delivered`, `read`, `failed`, `received`.
     pub what: String,
     /// How.
     #[serde(skip_serializing_if = "Option::is_none")]

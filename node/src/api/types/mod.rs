@@ -4,6 +4,7 @@
 //! Parameters refuse unknown fields (a typing error should not be silent); results may grow.
 
 mod event;
+mod mesh;
 mod message;
 mod net;
 mod people;
@@ -12,6 +13,7 @@ mod system;
 mod token;
 
 pub use event::*;
+pub use mesh::*;
 pub use message::*;
 pub use net::*;
 pub use people::*;

@@ -145,6 +145,8 @@ pub enum LinkRoute {
     Direct,
     /// Through a relay's circuit.
     Circuit,
+    /// By radio between the two devices.
+    Radio,
 }
 
 /// A contact.

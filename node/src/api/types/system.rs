@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Relay, RelayStatus};
+use super::{Mesh, Relay, RelayStatus};
 
 /// Result of `system.version`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -71,6 +71,8 @@ pub struct Status {
     pub relays: Vec<Relay>,
     /// What this node holds for others; null when it is no relay.
     pub relay: Option<RelayStatus>,
+    /// What this device carries for others; null before there is an account.
+    pub mesh: Option<Mesh>,
     /// Size of the database.
     pub database: DatabaseSize,
     /// `public`, `private` or `unknown`.

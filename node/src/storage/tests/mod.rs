@@ -5,6 +5,7 @@ mod erasing;
 mod event_log;
 mod history;
 mod opening;
+mod spooled;
 mod transactions;
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use silbo_protocol::store::{ItemRow, Table, Write};
 use silbo_protocol::time::UnixTime;
 use tempfile::TempDir;
 
-use super::Database;
+use super::{Database, File};
 use crate::vault::DatabaseKey;
 
 const ADA: ChatId = ChatId([1; 16]);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use silbo_protocol::memory_store::MemoryStore;
-use silbo_protocol::store::{File, Store};
+use silbo_protocol::store::Store;
 
 use super::super::StorageError;
 use super::*;

@@ -1,5 +1,6 @@
 //! What is called with the bytes of an input, and what must hold afterwards.
 
+pub mod carry;
 pub mod engine;
 pub mod identity;
 pub mod mailbox;

@@ -1,0 +1,142 @@
+//! What this device carries for others, and mail in a bag.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How much a device gives for others, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerMode {
+    /// 100,000 envelopes, 64 MiB: what a device starts with.
+    Performance,
+    /// 20,000 envelopes, 16 MiB.
+    Balanced,
+    /// 2,000 envelopes, 2 MiB.
+    Saver,
+}
+
+/// Result of `mesh.status` and `mesh.set`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mesh {
+    /// Whether it carries mail for others; its own travels with others either way.
+    pub enabled: bool,
+    /// The power mode whose numbers these are; null when they were chosen one by one.
+    pub power: Option<PowerMode>,
+    /// Envelopes it is willing to carry.
+    pub max_envelopes: u32,
+    /// Bytes of envelopes it is willing to carry.
+    pub max_bytes: u64,
+    /// Envelopes of others it carries.
+    pub carried: u32,
+    /// Their bytes.
+    pub carried_bytes: u64,
+    /// Proofs of arrival it passes on, which end the journey of copies elsewhere.
+    pub vaccines: u32,
+    /// Own messages that have not arrived.
+    pub waiting: u32,
+    /// Contacts that carry for this device: appointed, or those it spends most time with.
+    pub appointed: u32,
+    /// Of them, how many it chooses by itself at most.
+    pub auto_carriers: u8,
+    /// Friends this device carries for.
+    pub carries_for: u32,
+    /// Carriers it is with right now.
+    pub carriers: u32,
+    /// Encounters of the last 24 hours, at most 255.
+    pub encounters_per_day: u8,
+    /// Envelopes handed over since the node was started.
+    pub handed_over: u64,
+    /// Envelopes taken since the node was started.
+    pub taken: u64,
+}
+
+/// Parameters of `mesh.set`; what is not given stays.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MeshSet {
+    /// Whether to carry mail for others. False also drops what is carried.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+    /// Envelopes to carry at most, from 1 to 100,000.
+    #[serde(default)]
+    pub max_envelopes: Option<u32>,
+    /// Bytes of envelopes to carry at most, from 16,384 to 67,108,864 (64 MiB).
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
+    /// Both numbers in one word; not together with either.
+    #[serde(default)]
+    pub power: Option<PowerMode>,
+    /// How many contacts carry for this device because it spends most time with them, from 0 to 16.
+    #[serde(default)]
+    pub auto_carriers: Option<u8>,
+}
+
+/// Parameters of `mesh.appoint`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeshAppoint {
+    /// An id, a unique prefix of an id of at least 8 characters, or the local name.
+    pub contact: String,
+    /// True appoints, false takes it back.
+    pub on: bool,
+}
+
+/// Parameters of `message.pack`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MessagePack {
+    /// Only own mail to this contact: an id, a unique prefix of an id of at least 8 characters, or the local name. Without
+    /// it everything that waits, and what is carried for others.
+    #[serde(default)]
+    pub chat: Option<String>,
+    /// Bytes of the bag at most, from 1,024 to 524,288.
+    #[serde(default = "half_a_mebibyte")]
+    pub max_bytes: u32,
+}
+
+fn half_a_mebibyte() -> u32 {
+    512 << 10
+}
+
+/// Result of `message.pack`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Packed {
+    /// The bag, base64url: what is to be written into a file.
+    pub bag: String,
+    /// The bag as the text of a QR code; null when it has more bytes than one holds (2,600).
+    pub text: Option<String>,
+    /// Its bytes.
+    pub bytes: u32,
+    /// Own envelopes in it.
+    pub own: u32,
+    /// Envelopes of others in it.
+    pub carried: u32,
+    /// Proofs of arrival in it.
+    pub vaccines: u32,
+    /// Envelopes that did not fit.
+    pub left_out: u32,
+}
+
+/// Parameters of `message.unpack`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MessageUnpack {
+    /// The bag: base64url, or the text of a QR code.
+    pub bag: String,
+}
+
+/// Result of `message.unpack`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unpacked {
+    /// Envelopes for this device, those it had already included.
+    pub for_me: u32,
+    /// Envelopes that are carried on for others.
+    pub carried: u32,
+    /// Proofs of arrival.
+    pub vaccines: u32,
+    /// Envelopes that were not taken: known already, expired, arrived, or this device carries no more.
+    pub refused: u32,
+}
