@@ -399,19 +399,19 @@ impl Driver {
 
     /// Handles an input and whatever waits behind it in one transaction.
     fn batch(&mut self, first: Input, inbox: &mut mpsc::Receiver<Job>, events: &mut mpsc::Receiver<LinkEvent>) {
-        let mut read = None;
+        let mut reads = Vec::new();
         if let Some(problem) = self.stale.take() {
             self.open_anew(&problem);
         }
         let outcome = match self.stale.clone() {
             Some(problem) => Err(problem),
-            None => self.transact(first, inbox, events, &mut read),
+            None => self.transact(first, inbox, events, &mut reads),
         };
         match outcome {
             Ok(done) => self.publish(done),
             Err(problem) => self.recover(&problem),
         }
-        if let Some(read) = read {
+        for read in reads {
             read(&mut self.db);
         }
     }
@@ -421,7 +421,7 @@ impl Driver {
         first: Input,
         inbox: &mut mpsc::Receiver<Job>,
         events: &mut mpsc::Receiver<LinkEvent>,
-        read: &mut Option<Read>,
+        reads: &mut Vec<Read>,
     ) -> Result<Done, StorageError> {
         self.db.begin()?;
         let mut done = Done::default();
@@ -437,26 +437,24 @@ impl Driver {
         for _ in 0..BATCH_MAX {
             let input = match next.take() {
                 Some(input) => input,
-                None => match self.waiting_input(inbox, events, read) {
+                None => match self.waiting_input(inbox, events, reads) {
                     Some(input) => input,
                     None => break,
                 },
             };
             done.add(self.engine.handle(input, now(), &self.db).map_err(store_failure)?, &mut self.db)?;
-            if read.is_some() {
-                break;
-            }
         }
         self.db.commit()?;
         Ok(done)
     }
 
-    /// The next input that is there without waiting. A read ends the batch, because it must see a committed state.
+    /// The next input that is there without waiting. Reads are set aside until the batch is over, because they must see
+    /// a committed state.
     fn waiting_input(
         &mut self,
         inbox: &mut mpsc::Receiver<Job>,
         events: &mut mpsc::Receiver<LinkEvent>,
-        read: &mut Option<Read>,
+        reads: &mut Vec<Read>,
     ) -> Option<Input> {
         if self.backlog.len() < BACKLOG_MAX {
             while let Ok(event) = events.try_recv() {
@@ -465,13 +463,15 @@ impl Driver {
                 }
             }
         }
-        match inbox.try_recv() {
-            Ok(Job::Request(request, answer)) => Some(self.expect(*request, answer)),
-            Ok(Job::Read(job)) => {
-                *read = Some(job);
-                None
+        loop {
+            match inbox.try_recv() {
+                Ok(Job::Request(request, answer)) => return Some(self.expect(*request, answer)),
+                Ok(Job::Read(read)) => reads.push(read),
+                Err(_) => return None,
             }
-            Err(_) => None,
+            if reads.len() >= BATCH_MAX {
+                return None;
+            }
         }
     }
 
