@@ -289,7 +289,7 @@ impl Engine {
 
     pub(super) fn drop_session(&mut self, id: SessionId, turn: &mut Turn) {
         if let Some(live) = self.sessions.remove(&id) {
-            for tag in &live.tags {
+            for (tag, _) in &live.tags {
                 self.tags.remove(tag);
             }
             if let Some(contact) = self.contacts.get_mut(&live.chat) {

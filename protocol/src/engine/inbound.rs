@@ -177,20 +177,25 @@ impl Engine {
     /// Registers the tag windows of a session, if its contact may be read.
     pub(super) fn register_tags(&mut self, id: SessionId) {
         let Some(live) = self.sessions.get_mut(&id) else { return };
-        for tag in live.tags.drain(..) {
-            if matches!(self.tags.get(&tag), Some(TagOwner::Session(of, _)) if *of == id) {
-                self.tags.remove(&tag);
+        let before = std::mem::take(&mut live.tags);
+        for (tag, _) in &before {
+            if matches!(self.tags.get(tag), Some(TagOwner::Session(of, _)) if *of == id) {
+                self.tags.remove(tag);
             }
         }
         let readable = self.contacts.get(&live.chat).is_some_and(|c| c.state() != ContactState::Incoming);
         if !readable {
             return;
         }
-        for (tag, place) in live.session.tags() {
-            self.tags.insert(tag, TagOwner::Session(id, place));
-            live.tags.push(tag);
+        // While the chain stays the same, only what has come into the windows is computed.
+        let position = live.session.receiving_position();
+        let same_chain = position.0 == live.registered.0;
+        let known = before.into_iter().filter(|_| same_chain).map(|(tag, place)| (place, tag)).collect();
+        live.tags = live.session.tags_beyond(&known);
+        for (tag, place) in &live.tags {
+            self.tags.insert(*tag, TagOwner::Session(id, *place));
         }
-        live.registered = live.session.receiving_position();
+        live.registered = position;
     }
 
     fn store_skipped(&mut self, session: &SessionId, tag: Tag, key: &SkippedKey, turn: &mut Turn) {

@@ -102,7 +102,7 @@ pub struct Engine {
 struct Live {
     chat: ChatId,
     session: Session,
-    tags: Vec<Tag>,
+    tags: Vec<(Tag, TagPlace)>,
     /// Number of the receiving chain's next message when the tags were registered.
     registered: (u32, u32),
 }

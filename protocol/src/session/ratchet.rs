@@ -10,6 +10,8 @@
 //! about the past (PN) before its body has verified. Messages that were overtaken live on as
 //! [`SkippedKey`]s in the caller's store; the session itself keeps the current chain only.
 
+use std::collections::BTreeMap;
+
 use super::body::{FIXED_BYTES, Parts, body_ad, body_key, open_body, split_envelope};
 use super::chains::{ReceivingChain, SendingChain, chain_step, root_step};
 use super::handshake::HandshakeError;
@@ -384,14 +386,24 @@ impl Session {
     /// Every tag this session listens for, with its place: the dense windows and the landmarks of the current and
     /// the next chain. Skipped keys carry their own tags.
     pub fn tags(&self) -> Vec<(Tag, TagPlace)> {
+        self.tags_beyond(&BTreeMap::new())
+    }
+
+    /// [`Self::tags`] for a caller that remembers some of them: only the others are computed, two hashes each. What it
+    /// remembers must be of the receiving chain that [`Self::receiving_position`] names.
+    pub fn tags_beyond(&self, known: &BTreeMap<TagPlace, Tag>) -> Vec<(Tag, TagPlace)> {
+        let place_of = |key: &TagKey, place: TagPlace| match known.get(&place) {
+            Some(tag) => (*tag, place),
+            None => (key.tag(place.n), place),
+        };
         let current = self.receiving.iter().flat_map(|chain| {
             let key = TagKey::of(&chain.header_key);
             window(chain.next, TAG_WINDOW_CURRENT, TAG_LANDMARK_STEP, TAG_LANDMARK_CURRENT_MAX)
-                .map(move |n| (key.tag(n), TagPlace { chain: Chain::Current, n }))
+                .map(move |n| place_of(&key, TagPlace { chain: Chain::Current, n }))
         });
         let key = TagKey::of(&self.next_receive_key);
         let next = window(0, TAG_WINDOW_NEXT, TAG_LANDMARK_STEP, TAG_LANDMARK_NEXT_MAX)
-            .map(|n| (key.tag(n), TagPlace { chain: Chain::Next, n }));
+            .map(|n| place_of(&key, TagPlace { chain: Chain::Next, n }));
         current.chain(next).collect()
     }
 
