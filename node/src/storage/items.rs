@@ -1,5 +1,7 @@
 //! Message rows: kept, ordered, found and erased, together with what the search index knows of them.
 
+use std::borrow::Cow;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use silbo_protocol::ids::{ChatId, MessageId};
 use silbo_protocol::store::ItemRow;
@@ -10,7 +12,7 @@ use super::{Database, PRIVATE_FILE, StorageError, event_log, search_index};
 
 /// Columns of a row as [`read_row`] expects them.
 pub(super) const COLUMNS: &str = "items.chat, items.id, items.lamport, items.sent_at, items.stored_at, items.outgoing, \
-     items.visible, items.state, items.expires_at, items.body, items.slot";
+     items.visible, items.state, items.expires_at, items.body, items.body_at, items.slot";
 
 impl Database {
     /// Up to `limit` visible messages of a conversation, oldest first: the latest before `before`, or the earliest after
@@ -68,7 +70,7 @@ pub(super) fn put(connection: &Connection, item: &ItemRow) -> Result<bool, Stora
     let known = indexed(connection, &item.chat, &item.id)?;
     // A delivery state that moves is the most frequent change: it leaves every index as it is.
     if let Some(known) = known.as_ref().filter(|known| known.has_place_and_text(item, body)) {
-        update(connection, item, known.row).map_err(failed)?;
+        update(connection, item, body, known.row).map_err(failed)?;
         return Ok(false);
     }
     let row = write(connection, item, body, known.as_ref().map(|known| known.row)).map_err(failed)?;
@@ -242,27 +244,31 @@ fn indexed(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<Opt
         .map_err(failed)
 }
 
-fn update(connection: &Connection, item: &ItemRow, row: i64) -> rusqlite::Result<()> {
+fn update(connection: &Connection, item: &ItemRow, body: &str, row: i64) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "UPDATE items SET stored_at = ?2, outgoing = ?3, visible = ?4, state = ?5, expires_at = ?6, slot = ?7
+        "UPDATE items SET stored_at = ?2, outgoing = ?3, visible = ?4, state = ?5, expires_at = ?6, body_at = ?7, slot = ?8
          WHERE row = ?1",
     )?;
     let (stored_at, expires_at) = (integer(item.stored_at.0), integer(item.expires_at.0));
+    let (body_at, slot) = without_body(&item.slot, body);
     statement
-        .execute(params![row, stored_at, item.outgoing, item.visible, item.state, expires_at, guarded(&item.slot)])
+        .execute(params![row, stored_at, item.outgoing, item.visible, item.state, expires_at, body_at, guarded(&slot)])
         .map(drop)
 }
 
 fn write(connection: &Connection, item: &ItemRow, body: &str, row: Option<i64>) -> rusqlite::Result<i64> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO items(row, chat, id, lamport, sent_at, stored_at, outgoing, visible, state, expires_at, body, slot)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        "INSERT INTO items(row, chat, id, lamport, sent_at, stored_at, outgoing, visible, state, expires_at, body, body_at,
+                           slot)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
          ON CONFLICT(chat, id) DO UPDATE SET
            lamport = excluded.lamport, sent_at = excluded.sent_at, stored_at = excluded.stored_at,
            outgoing = excluded.outgoing, visible = excluded.visible, state = excluded.state,
-           expires_at = excluded.expires_at, body = excluded.body, slot = excluded.slot
+           expires_at = excluded.expires_at, body = excluded.body, body_at = excluded.body_at,
+           slot = excluded.slot
          RETURNING row",
     )?;
+    let (body_at, slot) = without_body(&item.slot, body);
     statement.query_row(
         params![
             row,
@@ -276,7 +282,8 @@ fn write(connection: &Connection, item: &ItemRow, body: &str, row: Option<i64>) 
             item.state,
             integer(item.expires_at.0),
             body,
-            guarded(&item.slot),
+            body_at,
+            guarded(&slot),
         ],
         |row| row.get(0),
     )
@@ -285,7 +292,10 @@ fn write(connection: &Connection, item: &ItemRow, body: &str, row: Option<i64>) 
 /// A row of [`COLUMNS`]; `None` if the end of its slot is not what was written.
 fn read_row(row: &Row<'_>) -> rusqlite::Result<Option<ItemRow>> {
     let time = |at| row.get(at).map(|ms| UnixTime(natural(ms)));
-    let Some(slot) = unguarded(row.get(10)?) else { return Ok(None) };
+    let body: String = row.get(9)?;
+    let Some(slot) = unguarded(row.get(11)?).and_then(|slot| with_body(slot, &body, row.get(10).ok()?)) else {
+        return Ok(None);
+    };
     Ok(Some(ItemRow {
         chat: ChatId(row.get(0)?),
         id: MessageId(row.get(1)?),
@@ -296,11 +306,65 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Option<ItemRow>> {
         visible: row.get(6)?,
         state: row.get(7)?,
         expires_at: time(8)?,
-        body: row.get(9)?,
+        body,
         slot,
     }))
 }
 
+/// Where a slot may hold its body and still be kept without it: its text is its first long field.
+const BODY_AT_MAX: usize = 256;
+/// Bodies for which leaving them out is worth it.
+const BODY_BYTES_MIN: usize = 64;
+
+/// The place of the body in the slot and the slot without it: a text is kept once, so that rows, which are written anew
+/// whenever their delivery state moves, are half as long. -1 and the whole slot if it does not hold the body.
+fn without_body<'a>(slot: &'a [u8], body: &str) -> (i64, Cow<'a, [u8]>) {
+    let found = || slot.windows(body.len()).take(BODY_AT_MAX).position(|bytes| bytes == body.as_bytes());
+    let cut = |at: usize| {
+        let (head, tail) = (slot.get(..at)?, slot.get(at + body.len()..)?);
+        Some((i64::try_from(at).ok()?, Cow::Owned([head, tail].concat())))
+    };
+    let place = if body.len() < BODY_BYTES_MIN { None } else { found() };
+    place.and_then(cut).unwrap_or((-1, Cow::Borrowed(slot)))
+}
+
+/// The whole slot; `None` if the place of the body is not in it.
+fn with_body(slot: Vec<u8>, body: &str, body_at: i64) -> Option<Vec<u8>> {
+    if body_at == -1 {
+        return Some(slot);
+    }
+    let (head, tail) = slot.split_at_checked(usize::try_from(body_at).ok()?)?;
+    Some([head, body.as_bytes(), tail].concat())
+}
+
 fn failed(error: rusqlite::Error) -> StorageError {
     StorageError::from_sqlite(PRIVATE_FILE, &error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_kept_without_the_body_it_holds() {
+        let body = "b".repeat(BODY_BYTES_MIN);
+        let slot = [b"head".as_slice(), body.as_bytes(), b"tail"].concat();
+        let (at, rest) = without_body(&slot, &body);
+        assert_eq!((at, rest.as_ref()), (4, b"headtail".as_slice()));
+        assert_eq!(with_body(rest.into_owned(), &body, at), Some(slot));
+    }
+
+    #[test]
+    fn a_slot_without_the_body_is_kept_whole() {
+        let body = "b".repeat(BODY_BYTES_MIN);
+        let far = [vec![0; BODY_AT_MAX], body.clone().into_bytes()].concat();
+        for (slot, body) in
+            [(b"other".to_vec(), body.as_str()), (far, &body), (b"short".to_vec(), "short"), (vec![], "")]
+        {
+            let (at, rest) = without_body(&slot, body);
+            assert_eq!((at, rest.as_ref()), (-1, slot.as_slice()));
+            assert_eq!(with_body(slot.clone(), body, at), Some(slot));
+        }
+        assert_eq!(with_body(b"short".to_vec(), &body, 6), None);
+    }
 }

@@ -38,6 +38,7 @@ pub(super) const PRIVATE: &[Migration] = &["
         state       INTEGER NOT NULL,     -- delivery state code
         expires_at  INTEGER NOT NULL,     -- ms since 1970; 0 never
         body        TEXT NOT NULL,        -- empty when not visible
+        body_at     INTEGER NOT NULL,     -- where the body belongs in the slot, which is kept without it; -1 nowhere
         slot        BLOB NOT NULL         -- the truth, and a guard byte; last, so that the guard ends the record
     ) STRICT;
     CREATE UNIQUE INDEX items_chat_id ON items(chat, id);
