@@ -21,6 +21,10 @@ const STATEMENTS_MAX: usize = 64;
 /// The one rule that is kept in the file itself. It only counts before the first table, and WAL writes a page.
 const RULE_OF_NEW_FILES: &str = "PRAGMA auto_vacuum = INCREMENTAL";
 
+/// What authenticates a page. Processors compute SHA-256 themselves; the default, SHA-512, is a tenth of each commit.
+/// Part of the format of the files.
+const PAGE_MAC: &str = "PRAGMA cipher_hmac_algorithm = HMAC_SHA256";
+
 /// Rules of both files. `locking_mode` before WAL keeps the index of the log in the heap, so nothing is memory-mapped.
 const RULES: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
@@ -102,6 +106,7 @@ impl Opening {
         }
         statement.push_str("'\"");
         connection.execute_batch(&statement)?;
+        connection.execute_batch(PAGE_MAC)?;
         // It would write to stderr; what is wrong is told by our errors.
         connection.execute_batch("PRAGMA cipher_log_level = NONE")?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).map(drop)

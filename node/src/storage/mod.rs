@@ -10,7 +10,7 @@
 //! [`Database::commit`]. It belongs to one thread. It may not decide anything: what is kept and for how long is the
 //! engine's business, and so is what a value means.
 //!
-//! Both database files are SQLCipher (AES-256 with an HMAC a page) under keys derived from one
+//! Both database files are SQLCipher (AES-256 with an HMAC-SHA-256 a page) under keys derived from one
 //! [`DatabaseKey`], in WAL mode with `synchronous=FULL`.
 
 mod error;
