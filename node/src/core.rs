@@ -27,6 +27,10 @@ use crate::storage::{Database, StorageError};
 const INBOX_MAX: usize = 1_024;
 /// Inputs that share one transaction.
 const BATCH_MAX: usize = 256;
+/// A batch of so many inputs is not alone: it waits this long for more before it is committed. Each commit syncs, and
+/// encrypts some fifteen pages whatever is in it; a message by itself never waits.
+const GATHER_FROM: usize = 4;
+const GATHER: Duration = Duration::from_micros(500);
 /// Live events a slow subscriber may fall behind.
 const LIVE_MAX: usize = 256;
 /// Commands that wait for a busy transport; beyond it link events wait in turn.
@@ -434,14 +438,15 @@ impl Driver {
             }
         }
         let mut next = Some(first);
-        for _ in 0..BATCH_MAX {
-            let input = match next.take() {
-                Some(input) => input,
-                None => match self.waiting_input(inbox, events, reads) {
-                    Some(input) => input,
-                    None => break,
-                },
-            };
+        let mut gathered = false;
+        for count in 0..BATCH_MAX {
+            let mut input = next.take().or_else(|| self.waiting_input(inbox, events, reads));
+            if input.is_none() && count >= GATHER_FROM && !gathered {
+                gathered = true;
+                std::thread::sleep(GATHER); // the thread is this loop's own, and a commit blocks it as well
+                input = self.waiting_input(inbox, events, reads);
+            }
+            let Some(input) = input else { break };
             done.add(self.engine.handle(input, now(), &self.db).map_err(store_failure)?, &mut self.db)?;
         }
         self.db.commit()?;
