@@ -183,9 +183,9 @@ pub const AUTO_CARRIERS_MAX: u8 = 16;
 /// People whose tags are passed on with one's own sheet.
 pub const SHEET_PEOPLE_MAX: usize = 9;
 /// Tags of one session on a sheet: of the current chain and of the next.
-pub const SHEET_TAGS_CURRENT: u32 = 24;
+pub const SHEET_TAGS_CURRENT: u32 = 12;
 /// See [`SHEET_TAGS_CURRENT`].
-pub const SHEET_TAGS_NEXT: u32 = 8;
+pub const SHEET_TAGS_NEXT: u32 = 4;
 /// Entries of one sheet: ten people with forty conversations.
 pub const SHEET_ENTRIES_MAX: usize = 16_384;
 /// Entries told at one meeting; the rest follows at the next: 48 KiB.

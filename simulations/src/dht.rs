@@ -9,12 +9,17 @@ use silbo_protocol::time::UnixTime;
 #[derive(Debug, Default)]
 pub struct Dht {
     records: BTreeMap<[u8; 32], Vec<u8>>,
+    /// While true nobody reaches it.
+    pub down: bool,
 }
 
 impl Dht {
     /// Takes a value as every server of the table does: if it validates and replaces what is held. Says whether it
     /// validates.
     pub fn publish(&mut self, key: [u8; 32], value: Vec<u8>, now: UnixTime) -> bool {
+        if self.down {
+            return false;
+        }
         let now_s = now.0 / 1_000;
         let Ok(offered) = presence::validate(&key, &value, now_s) else { return false };
         let held = self.records.get(&key).and_then(|held| presence::validate(&key, held, now_s).ok());
@@ -26,7 +31,7 @@ impl Dht {
 
     /// The value under a key.
     pub fn find(&self, key: &[u8; 32]) -> Option<&Vec<u8>> {
-        self.records.get(key)
+        self.records.get(key).filter(|_| !self.down)
     }
 
     /// Records held.

@@ -106,7 +106,9 @@ impl World {
         if dies(Phase::AfterReplies) {
             return self.crash(id, dead_ms);
         }
-        self.nodes[id.0].live.extend(step.events);
+        if self.keeps_history {
+            self.nodes[id.0].live.extend(step.events);
+        }
         self.arm_wake(id);
     }
 
@@ -129,7 +131,11 @@ impl World {
                 }
                 _ => {}
             }
-            node.events.push(event.clone());
+            if self.keeps_history
+                || !matches!(event.kind, EventKind::MessageSent { .. } | EventKind::MessageState { .. })
+            {
+                node.events.push(event.clone());
+            }
         }
         true
     }
@@ -145,13 +151,13 @@ impl World {
                 if presence::validate(&key, &value, own_s).is_err() {
                     self.broken("I8", id, String::from("published a record that does not validate"));
                 }
-                if self.nodes[id.0].online {
+                if self.has_network(id) {
                     let servers_now = UnixTime(WORLD_BEGINS_MS + self.now_ms());
                     self.dht.publish(key, value, servers_now);
                 }
             }
             Send::FindRecord { key } => {
-                if let Some(value) = self.dht.find(&key).filter(|_| self.nodes[id.0].online).cloned() {
+                if let Some(value) = self.dht.find(&key).filter(|_| self.has_network(id)).cloned() {
                     let delay = 100 + self.chance.below(2_000);
                     let run = self.nodes[id.0].run;
                     self.after(delay, Happening::Record { node: id, run, key, value });
@@ -163,10 +169,15 @@ impl World {
     pub(crate) fn arm_wake(&mut self, id: NodeId) {
         let now_ms = self.now_ms();
         let node = &mut self.nodes[id.0];
+        let wanted = node.engine.as_ref().and_then(|engine| engine.next_wake());
+        let at_ms = wanted.map(|moment| node.at_ms(moment).max(now_ms));
+        if at_ms == node.wake_at_ms {
+            return;
+        }
+        node.wake_at_ms = at_ms;
         node.wake_generation += 1;
         let generation = node.wake_generation;
-        if let Some(moment) = node.engine.as_ref().and_then(|engine| engine.next_wake()) {
-            let at_ms = node.at_ms(moment).max(now_ms);
+        if let Some(at_ms) = at_ms {
             self.at(at_ms, Happening::Wake { node: id, generation });
         }
     }

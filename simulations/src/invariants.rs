@@ -32,6 +32,29 @@ pub(crate) struct Ledger {
     ciphertexts: BTreeMap<(NodeId, Vec<u8>), blake3::Hash>,
     deposits: BTreeMap<(NodeId, Vec<u8>), Vec<u8>>,
     histories: BTreeMap<(NodeId, ChatId, bool), History>,
+    mail: BTreeMap<[u8; 12], Mail>,
+    readers: BTreeMap<ChatId, NodeId>,
+}
+
+/// An envelope, by its tag.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mail {
+    /// Who sealed it.
+    pub(crate) author: NodeId,
+    /// It carries a message, not control.
+    pub(crate) is_message: bool,
+}
+
+impl Ledger {
+    /// Whose envelope carries a tag.
+    pub(crate) fn mail_of(&self, tag: &[u8; 12]) -> Option<Mail> {
+        self.mail.get(tag).copied()
+    }
+
+    /// A node has an account, which others know by this conversation.
+    pub(crate) fn note_account(&mut self, chat: ChatId, node: NodeId) {
+        self.readers.insert(chat, node);
+    }
 }
 
 /// A message as its author committed it.
@@ -92,7 +115,14 @@ impl World {
         for write in writes {
             match write {
                 Write::AppendEvent(event) => self.check_event(id, event),
-                Write::Put { table, key, .. } => self.check_bounds(id, *table, key),
+                Write::Put { table, key, value } => {
+                    if *table == Table::Outbox
+                        && let Some((tag, is_message)) = outbox_entry(value)
+                    {
+                        self.ledger.mail.entry(tag).or_insert(Mail { author: id, is_message });
+                    }
+                    self.check_bounds(id, *table, key);
+                }
                 _ => {}
             }
         }
@@ -192,7 +222,8 @@ impl World {
         if !is_final(&state) {
             return;
         }
-        let reader = self.nodes.iter().find(|node| node.chat() == Some(chat)).map(|node| node.id);
+        let known = self.ledger.readers.get(&chat).copied().filter(|node| self.nodes[node.0].chat() == Some(chat));
+        let reader = known.or_else(|| self.nodes.iter().find(|node| node.chat() == Some(chat)).map(|node| node.id));
         let author_chat = self.nodes[id.0].chat();
         let (Some(reader), Some(author_chat)) = (reader, author_chat) else { return };
         if !self.holds(reader, &author_chat, &message) {
@@ -261,6 +292,17 @@ impl World {
             self.broken("I8", id, format!("{count} entries in {table:?}, {max} allowed"));
         }
     }
+}
+
+/// Tag of a stored outgoing envelope, and whether it names a message: fields 1 and 3, in the order they are written.
+fn outbox_entry(value: &[u8]) -> Option<([u8; 12], bool)> {
+    let rest = value.strip_prefix(&[0x0a, 12])?;
+    let (tag, rest) = rest.split_first_chunk()?;
+    let rest = match rest.strip_prefix(&[0x12, 16]) {
+        Some(rest) => rest.get(16..)?,
+        None => rest,
+    };
+    Some((*tag, rest.starts_with(&[0x1a])))
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -13,16 +13,28 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+mod bits;
 pub mod chaos;
+pub mod compare;
 pub mod dht;
 pub mod disk;
 pub mod driver;
+pub mod encounter_bytes;
+pub mod experiment;
 pub mod failure;
 pub mod hostile;
 pub mod invariants;
+pub mod meetings;
+pub mod mobility;
 pub mod network;
 pub mod node;
+pub mod oracle;
 pub mod people;
+pub mod progress;
+pub mod quantity;
+pub mod radio;
+pub mod routers;
+pub mod scenario_file;
 pub mod scenarios;
 pub mod trace;
 pub mod world;

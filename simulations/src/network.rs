@@ -12,6 +12,7 @@ use silbo_protocol::ids::{LinkId, PeerAddress, PeerKey};
 use silbo_protocol::input::{Input, Route};
 
 use crate::address::{self, Place};
+use crate::meetings::{Meetings, Tally};
 use crate::node::NodeId;
 use crate::world::{Happening, World};
 
@@ -25,6 +26,8 @@ pub enum Reach {
     BehindNat,
     /// Like `BehindNat`, and everyone on the same numbered network sees it nearby.
     Lan(u32),
+    /// It has no network at all: only devices within reach of its radio, see [`World::contact_begins`].
+    RadioOnly,
 }
 
 /// Longest time until the far end of a cut link notices.
@@ -36,8 +39,13 @@ const DIAL_TIMEOUT_MS: u64 = 5_000;
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     links: BTreeMap<u64, Link>,
+    /// Links that have an end at a node, dead ones among them until they are swept.
+    links_at: BTreeMap<NodeId, BTreeSet<u64>>,
     next_link: u64,
+    sweep_at: usize,
     reach: BTreeMap<NodeId, Reach>,
+    pub(crate) meetings: Meetings,
+    pub(crate) tally: Tally,
     blocked: BTreeSet<(NodeId, NodeId)>,
     apart: BTreeSet<(NodeId, NodeId)>,
 }
@@ -48,6 +56,8 @@ struct Link {
     route: Route,
     /// Frames handed over from then on vanish.
     cut: bool,
+    /// A physical contact: when each direction is free for the next frame, in microseconds.
+    air: Option<[u64; 2]>,
 }
 
 #[derive(Debug)]
@@ -77,10 +87,25 @@ impl Network {
 
     /// Links with a live engine at `node`.
     pub(crate) fn links_of(&self, node: NodeId) -> Vec<LinkId> {
-        let ends = self.links.iter().flat_map(|(id, link)| (0..2).map(move |side| (id, side, &link.ends[side])));
+        let known = self.links_at.get(&node).into_iter().flatten();
+        let links = known.filter_map(|id| Some((id, self.links.get(id)?)));
+        let ends = links.flat_map(|(id, link)| (0..2).map(move |side| (id, side, &link.ends[side])));
         ends.filter(|(_, _, end)| end.up && end.node.is_some_and(|(owner, _)| owner == node))
             .map(|(id, side, _)| LinkId(id * 2 + side as u64))
             .collect()
+    }
+
+    /// Takes dead links away when there are twice as many as after the last time.
+    fn sweep(&mut self) {
+        if self.links.len() < self.sweep_at {
+            return;
+        }
+        self.links.retain(|_, link| !link.is_dead());
+        for known in self.links_at.values_mut() {
+            known.retain(|id| self.links.contains_key(id));
+        }
+        self.links_at.retain(|_, known| !known.is_empty());
+        self.sweep_at = 64.max(self.links.len() * 2);
     }
 
     pub(crate) fn any_link(&self, pick: u64) -> Option<LinkId> {
@@ -135,6 +160,7 @@ impl World {
         self.node_mut(node).online = true;
         self.tell_address(node);
         self.look_around(node);
+        self.meet_again(node);
     }
 
     /// True while a link that both ends know of joins two nodes.
@@ -158,7 +184,7 @@ impl World {
             End { node: None, peer: stranger.clone(), up: false, arrives_ms: 0 },
             End { node: Some((node, run)), peer: local.clone(), up: true, arrives_ms: 0 },
         ];
-        let id = self.add_link(Link { ends, route: Route::Direct, cut: false });
+        let id = self.add_link(Link { ends, route: Route::Direct, cut: false, air: None });
         let link = LinkId(id * 2 + 1);
         self.give(node, Input::LinkUp { link, peer: stranger, local, route: Route::Direct });
         link
@@ -172,11 +198,41 @@ impl World {
     }
 
     fn add_link(&mut self, link: Link) -> u64 {
-        self.network.links.retain(|_, link| !link.is_dead());
+        self.network.sweep();
         let id = self.network.next_link;
         self.network.next_link += 1;
+        for (node, _) in link.ends.iter().filter_map(|end| end.node) {
+            self.network.links_at.entry(node).or_default().insert(id);
+        }
         self.network.links.insert(id, link);
         id
+    }
+
+    /// A link of two devices within reach of each other. Both ends are told at once.
+    pub(crate) fn add_radio_link(&mut self, a: NodeId, b: NodeId) -> u64 {
+        let ends = [a, b].map(|node| {
+            let state = self.node(node);
+            End { node: Some((node, state.run)), peer: state.peer.clone(), up: false, arrives_ms: 0 }
+        });
+        let id = self.add_link(Link { ends, route: Route::Radio, cut: false, air: Some([0; 2]) });
+        self.after(0, Happening::LinkUp { link: LinkId(id * 2) });
+        self.after(0, Happening::LinkUp { link: LinkId(id * 2 + 1) });
+        id
+    }
+
+    /// Takes a link from both ends at once; what is under way is lost.
+    pub(crate) fn end_radio_link(&mut self, id: u64) {
+        if let Some(link) = self.network.links.get_mut(&id) {
+            link.cut = true;
+        }
+        for side in 0..2 {
+            self.link_down(LinkId(id * 2 + side));
+        }
+    }
+
+    /// True while both ends of a link may use it.
+    pub(crate) fn is_link_alive(&self, id: u64) -> bool {
+        self.network.links.get(&id).is_some_and(|link| !link.cut)
     }
 
     fn links_between(&self, a: NodeId, b: NodeId) -> Vec<LinkId> {
@@ -184,7 +240,9 @@ impl World {
             let owners = [0, 1].map(|side| link.ends[side].node.map(|(node, _)| node));
             owners == [Some(a), Some(b)] || owners == [Some(b), Some(a)]
         };
-        let links = self.network.links.iter().filter(|(_, link)| !link.cut && joins(link));
+        let known = self.network.links_at.get(&a).into_iter().flatten();
+        let links = known.filter_map(|id| Some((id, self.network.links.get(id)?)));
+        let links = links.filter(|(_, link)| !link.cut && joins(link));
         links.filter(|(_, link)| link.ends.iter().all(|end| end.up)).map(|(id, _)| LinkId(id * 2)).collect()
     }
 
@@ -198,6 +256,9 @@ impl World {
         if from == to || !ready(from) || !ready(to) || self.is_blocked(from, to) {
             return None;
         }
+        if [from, to].iter().any(|node| self.network.reach(*node) == Reach::RadioOnly) {
+            return None;
+        }
         match (self.network.reach(from), self.network.reach(to)) {
             (Reach::Lan(a), Reach::Lan(b)) if a == b => Some(Route::Local),
             (_, Reach::Public) => Some(Route::Direct),
@@ -208,7 +269,7 @@ impl World {
     /// Whom a dial reaches: the best route over all addresses.
     fn resolve(&self, from: NodeId, address: &PeerAddress) -> Option<(NodeId, Route)> {
         let is_peer = |node: &NodeId| self.nodes.get(node.0).is_some_and(|node| node.peer == address.peer);
-        let by_key = self.nodes.iter().map(|node| node.id).find(is_peer);
+        let by_key = self.peers.get(&address.peer).copied().filter(is_peer);
         let nearby = by_key.and_then(|to| Some((to, self.way(from, to)?))).filter(|(_, route)| *route == Route::Local);
         let mut best = if address.addrs.is_empty() { nearby } else { None };
         for place in address.addrs.iter().filter_map(|bytes| address::place(bytes)) {
@@ -230,7 +291,7 @@ impl World {
 
     pub(crate) fn latency_ms(&mut self, route: Route) -> u64 {
         match route {
-            Route::Local => 1 + self.chance.below(5),
+            Route::Radio | Route::Local => 1 + self.chance.below(5),
             Route::Direct => 10 + self.chance.below(110),
             Route::Circuit => 40 + self.chance.below(260),
         }
@@ -238,6 +299,9 @@ impl World {
 
     pub(crate) fn dial(&mut self, from: NodeId, address: PeerAddress) {
         let run = self.node(from).run;
+        if self.network.reach(from) == Reach::RadioOnly {
+            return self.after(0, Happening::DialFailed { node: from, run, peer: address.peer });
+        }
         let delay = self.latency_ms(Route::Direct);
         self.after(delay, Happening::DialArrives { node: from, run, address });
     }
@@ -263,7 +327,7 @@ impl World {
             },
             End { node: Some((to, far_run)), peer: self.node(to).peer.clone(), up: false, arrives_ms: now_ms },
         ];
-        let id = self.add_link(Link { ends, route, cut: false });
+        let id = self.add_link(Link { ends, route, cut: false, air: None });
         self.after(0, Happening::LinkUp { link: LinkId(id * 2 + 1) });
         self.after(latency, Happening::LinkUp { link: LinkId(id * 2) });
     }
@@ -300,9 +364,14 @@ impl World {
         if link.cut || !link.ends[side].up || !far_is_node {
             return;
         }
+        let has_air = link.air.is_some();
+        let kept = if self.node(from).drops_carried { self.without_carried(from, bytes) } else { Some(bytes) };
+        let Some(bytes) = kept else { return };
         for sent in hostility.treat(bytes, &mut self.chance) {
-            let latency = self.latency_ms(route);
-            let mut at_ms = self.now_ms() + latency + sent.late_ms.unwrap_or(0);
+            let latency = if has_air { 0 } else { self.latency_ms(route) };
+            let sent_ms = if has_air { self.through_air(id, sent.bytes.len()) } else { Some(self.now_ms()) };
+            let Some(sent_ms) = sent_ms else { return self.cut_link(id) };
+            let mut at_ms = sent_ms + latency + sent.late_ms.unwrap_or(0);
             let Some((link, side)) = self.network.end_mut(id) else { return };
             let far = &mut link.ends[1 - side];
             at_ms = at_ms.max(far.arrives_ms);
@@ -313,10 +382,25 @@ impl World {
         }
     }
 
+    /// When a frame is through the air of its link; `None` when the link breaks over it.
+    fn through_air(&mut self, id: LinkId, frame_bytes: usize) -> Option<u64> {
+        let took = self.network.meetings.radio.transfer_us(frame_bytes as u64, &mut self.chance)?;
+        let delay_ms = self.network.meetings.radio.delay_ms;
+        let now_us = self.now_ms() * 1_000;
+        let (link, side) = self.network.end_mut(id)?;
+        let free_us = &mut link.air.as_mut()?[side];
+        *free_us = now_us.max(*free_us) + took;
+        Some(free_us.div_ceil(1_000) + delay_ms)
+    }
+
     pub(crate) fn frame_arrives(&mut self, id: LinkId, bytes: Vec<u8>) {
         let Some((link, side)) = self.network.end_mut(id) else { return };
         let Some((node, run)) = link.ends[side].node.filter(|_| link.ends[side].up) else { return };
+        let has_air = link.air.is_some();
         if self.is_in_run(node, run) && self.node(node).online {
+            if has_air {
+                self.count_frame(&bytes);
+            }
             self.note_deposit(node, &bytes);
             self.record_frame(node, &bytes);
             self.give(node, Input::Frame { link: id, bytes });
@@ -383,6 +467,9 @@ impl World {
         if !node.is_on() || !node.online {
             return;
         }
+        if self.network.reach(id) == Reach::RadioOnly {
+            return;
+        }
         let mut address = node.address();
         for relay in &node.circuits {
             address.addrs.push(address::circuit(*relay, &self.node(*relay).peer));
@@ -390,8 +477,14 @@ impl World {
         self.give(id, Input::OwnAddress { address });
     }
 
+    /// True while a node has some network besides its radio.
+    pub(crate) fn has_network(&self, id: NodeId) -> bool {
+        self.node(id).online && self.network.reach(id) != Reach::RadioOnly
+    }
+
     /// Nodes of one local network see each other.
     pub(crate) fn look_around(&mut self, id: NodeId) {
+        let Reach::Lan(_) = self.network.reach(id) else { return };
         let others: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         for other in others {
             if self.way(id, other) == Some(Route::Local) {

@@ -102,6 +102,11 @@ pub struct Node {
     pub(crate) started_at_ms: u64,
     pub(crate) moment_base: u64,
     pub(crate) wake_generation: u64,
+    /// When the armed wake is due.
+    pub(crate) wake_at_ms: Option<u64>,
+    pub(crate) drops_carried: bool,
+    /// Its mail is not counted: it floods.
+    pub(crate) floods: bool,
     pub(crate) planned_crash: Option<PlannedCrash>,
     pub(crate) busy_at_ms: u64,
     pub(crate) busy_steps: u32,
@@ -132,6 +137,9 @@ impl Node {
             started_at_ms: 0,
             moment_base: 0,
             wake_generation: 0,
+            wake_at_ms: None,
+            drops_carried: false,
+            floods: false,
             planned_crash: None,
             busy_at_ms: 0,
             busy_steps: 0,

@@ -3,10 +3,11 @@
 use silbo_protocol::ids::{ChatId, MessageId};
 use silbo_protocol::input::{InviteKind, RelayLimits, Request, RequestId};
 use silbo_protocol::limits;
-use silbo_protocol::step::{ContactState, ContactView, DeliveryState, InviteView, Reply, StatusView};
+use silbo_protocol::step::{ContactState, ContactView, DeliveryState, EventKind, InviteView, Reply, StatusView};
 use silbo_protocol::time::{DAY_MS, MINUTE_MS};
 
 use crate::failure::Failure;
+use crate::network::Reach;
 use crate::node::NodeId;
 use crate::world::World;
 
@@ -27,7 +28,15 @@ impl World {
     /// # Errors
     /// As [`World::request`].
     pub fn person(&mut self, name: &str) -> Result<NodeId, Failure> {
-        let id = self.add_node(name, None);
+        self.person_at(name, Reach::default())
+    }
+
+    /// The same for a node that others reach as `reach` says.
+    ///
+    /// # Errors
+    /// As [`World::request`].
+    pub fn person_at(&mut self, name: &str, reach: Reach) -> Result<NodeId, Failure> {
+        let id = self.add_node_at(name, None, reach);
         self.create_account(id)?;
         Ok(id)
     }
@@ -231,6 +240,18 @@ impl World {
         Ok(contacts.iter().any(|view| Some(view.account) == account && view.state == ContactState::Active))
     }
 
+    /// True when both have committed that the other one can be written to. Unlike [`World::is_active`] it asks
+    /// nobody, so the world does not go on.
+    pub fn are_contacts(&self, a: NodeId, b: NodeId) -> bool {
+        let knows = |one: NodeId, other: NodeId| {
+            let chat = self.node(other).chat();
+            self.node(one).events.iter().rev().any(|event| {
+                event.chat == chat && matches!(event.kind, EventKind::ContactAdded | EventKind::ContactAccepted)
+            })
+        };
+        knows(a, b) && knows(b, a)
+    }
+
     /// Status of a node.
     ///
     /// # Errors
@@ -257,6 +278,7 @@ impl World {
         match self.request(id, Request::Me)? {
             Reply::Me(me) => {
                 self.node_mut(id).account = Some(me.account);
+                self.ledger.note_account(me.account.chat(), id);
                 Ok(())
             }
             other => Err(unexpected("the own profile", &other)),
@@ -264,13 +286,28 @@ impl World {
     }
 }
 
-fn text_request(chat: ChatId, text: &str, client_id: Option<&str>) -> Request {
+pub(crate) fn text_request(chat: ChatId, text: &str, client_id: Option<&str>) -> Request {
     Request::Send {
         chat,
         body: text.to_owned(),
         reply_to: None,
         expire_s: None,
+        ttl_s: None,
+        no_infra: false,
         client_id: client_id.map(str::to_owned),
+    }
+}
+
+/// A message that lives for `ttl_ms` and never touches a network.
+pub(crate) fn walking_text(chat: ChatId, text: &str, ttl_ms: u64) -> Request {
+    Request::Send {
+        chat,
+        body: text.to_owned(),
+        reply_to: None,
+        expire_s: None,
+        client_id: None,
+        ttl_s: Some(u32::try_from(ttl_ms / 1_000).unwrap_or(u32::MAX)),
+        no_infra: true,
     }
 }
 

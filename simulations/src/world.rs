@@ -13,7 +13,7 @@ use crate::dht::Dht;
 use crate::driver::Phase;
 use crate::failure::Failure;
 use crate::invariants::Ledger;
-use crate::network::Network;
+use crate::network::{Network, Reach};
 use crate::node::{Node, NodeId, PlannedCrash};
 use crate::trace::Trace;
 
@@ -32,6 +32,10 @@ pub(crate) enum Happening {
     Record { node: NodeId, run: u64, key: [u8; 32], value: Vec<u8> },
     Online { node: NodeId },
     DiskRepaired { node: NodeId },
+    Meet { a: NodeId, b: NodeId, for_ms: u64 },
+    InReach { a: NodeId, b: NodeId, meeting: u64 },
+    Part { a: NodeId, b: NodeId },
+    Post { node: NodeId, request: Box<Request> },
     Chaos,
 }
 
@@ -44,6 +48,7 @@ pub struct World {
     pub(crate) seed: u64,
     pub(crate) chance: Chance,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) peers: BTreeMap<PeerKey, NodeId>,
     pub(crate) network: Network,
     pub(crate) ledger: Ledger,
     pub(crate) chaos: Option<Chaos>,
@@ -53,6 +58,7 @@ pub struct World {
     heap: BTreeMap<(u64, u64), Happening>,
     next_request: u64,
     failure: Option<Failure>,
+    pub(crate) keeps_history: bool,
     recorder: Option<(NodeId, Vec<Vec<u8>>)>,
 }
 
@@ -65,6 +71,7 @@ impl World {
             seed,
             chance: Chance::from_seed(derive(seed, "world", 0, 0)),
             nodes: Vec::new(),
+            peers: BTreeMap::new(),
             network: Network::default(),
             ledger: Ledger::default(),
             chaos: None,
@@ -74,8 +81,15 @@ impl World {
             heap: BTreeMap::new(),
             next_request: 0,
             failure: None,
+            keeps_history: true,
             recorder: None,
         }
+    }
+
+    /// From now on nodes remember of their events only what they were shown and who became a contact, so that long
+    /// runs of many nodes fit into memory.
+    pub fn forget_history(&mut self) {
+        self.keeps_history = false;
     }
 
     /// Virtual milliseconds since the beginning.
@@ -116,7 +130,15 @@ impl World {
 
     /// Adds a node with an empty disk and turns it on.
     pub fn add_node(&mut self, name: &str, serves: Option<RelayLimits>) -> NodeId {
+        self.add_node_at(name, serves, Reach::default())
+    }
+
+    /// Adds a node where others reach it as `reach` says.
+    pub fn add_node_at(&mut self, name: &str, serves: Option<RelayLimits>, reach: Reach) -> NodeId {
         let id = NodeId(self.nodes.len());
+        if reach != Reach::default() {
+            self.set_reach(id, reach);
+        }
         self.nodes.push(Node::new(id, name, serves));
         self.start(id);
         id
@@ -148,8 +170,14 @@ impl World {
             }
             Err(error) => self.broken("I1", id, format!("does not open what it has committed: {error}")),
         }
+        let (run, peer) = (self.nodes[id.0].run, self.nodes[id.0].peer.clone());
+        if run > 1 {
+            self.peers.retain(|_, node| *node != id);
+        }
+        self.peers.insert(peer, id);
         self.tell_address(id);
         self.look_around(id);
+        self.meet_again(id);
     }
 
     /// Turns a node off between two steps; it stays off.
@@ -159,6 +187,7 @@ impl World {
         node.engine = None;
         node.circuits.clear();
         node.wake_generation += 1;
+        node.wake_at_ms = None;
         node.planned_crash = None;
         let lost: BTreeSet<RequestId> =
             self.pending.iter().filter(|(_, owner)| **owner == id).map(|(request, _)| *request).collect();
@@ -288,6 +317,7 @@ impl World {
             Happening::Start { node } => self.start(node),
             Happening::Wake { node, generation } => {
                 if self.nodes[node.0].wake_generation == generation {
+                    self.nodes[node.0].wake_at_ms = None;
                     self.give(node, Input::Wake);
                 }
             }
@@ -307,6 +337,12 @@ impl World {
                 }
             }
             Happening::DiskRepaired { node } => self.nodes[node.0].disk.repair(),
+            Happening::Meet { a, b, for_ms } => self.meet(a, b, for_ms),
+            Happening::InReach { a, b, meeting } => self.in_reach(a, b, meeting),
+            Happening::Part { a, b } => self.contact_ends(a, b),
+            Happening::Post { node, request } => {
+                self.post(node, *request);
+            }
             Happening::Chaos => self.strike(),
         }
         true

@@ -139,6 +139,23 @@ class World:
             machines.append(machine)
         return machines
 
+    def walker(self, address):
+        """A machine that somebody carries about: without any network until it meets another one."""
+        machine = self._machine("walker")
+        machine.address = address
+        return machine
+
+    def meet(self, one, other):
+        """Two walkers come so near that they share a network, with nobody else in it."""
+        run("ip", "link", "add", "eth0", "netns", one.name, "type", "veth", "peer", "name", "eth0", "netns", other.name)
+        for machine in (one, other):
+            machine.ip("address", "add", machine.address, "dev", "eth0")
+            machine.ip("link", "set", "eth0", "up")
+
+    def part(self, one):
+        """A walker goes away from whom it meets."""
+        one.ip("link", "del", "eth0")
+
     def _connect(self, machine, address, delay, loss):
         machine.uplink = Uplink(machine.name, "wan", address, delay, loss)
         machine.ip("address", "add", f"{address}/32", "dev", "wan")

@@ -37,11 +37,13 @@ class Node:
         self._process = None
         self.start()
 
-    def start(self):
-        """Starts the node and waits until it answers."""
+    def start(self, clock_ahead_ms=0):
+        """Starts the node and waits until it answers. Its wall clock can be ahead, which takes a debug build."""
         os.makedirs(self.home, exist_ok=True)
         self.log = os.path.join(self.home, "output")
         environment = {**os.environ, "SILBO_LOG": os.environ.get("SILBO_TEST_LOG", "info")}
+        if clock_ahead_ms:
+            environment["SILBO_CLOCK_AHEAD_MS"] = str(clock_ahead_ms)
         with open(self.log, "ab") as output:
             self._process = subprocess.Popen(
                 ["ip", "netns", "exec", self.machine.name, self.silbo, "--home", self.home, *self._start],
@@ -68,6 +70,10 @@ class Node:
         if code != 0:
             raise Failed(f"{self.name}: silbo {' '.join(arguments[:3])}: {error.strip() or code}")
         return json.loads(out)
+
+    def mesh(self, name):
+        """A number of `silbo mesh status`."""
+        return self.call("mesh", "status")[name]
 
     def route(self, contact):
         """Over which way a contact is linked: direct, lan, circuit, …; empty while it is not."""
@@ -99,6 +105,11 @@ class Node:
     def undelivered(self, contact):
         """How many of our messages have no receipt."""
         return sum(item["state"] not in ("delivered", "read") for item in self.history(contact) if item["outgoing"])
+
+    def told(self, kind):
+        """Every event of a kind so far."""
+        events = self.call("recv", "--since", "0", "--kinds", "all")["events"]
+        return [event for event in events if event["kind"] == kind]
 
     def paths(self, contact):
         """By which ways our messages went, counted."""

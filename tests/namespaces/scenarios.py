@@ -1,8 +1,10 @@
 """What must work between two people in bad networks. Each scenario gets a fresh world and says what it saw."""
 
+import json
 import os
 import time
 
+import disks
 from machines import World
 from nodes import Conversation, Failed, Node, befriend, wait_until
 
@@ -12,6 +14,9 @@ HOME_B = "203.0.113.22"
 HOME_C = "203.0.113.23"
 INSIDE_A = "192.168.1.11"
 INSIDE_B = "192.168.1.12"
+HELLO = "hello"
+# A receipt waits 71 minutes at most.
+LONGER_THAN_A_RECEIPT_WAITS_MS = 90 * 60 * 1_000
 
 
 class Stage:
@@ -45,6 +50,11 @@ class Stage:
         if not added["connected"]:
             raise Failed("the relay was not reached")
         return ada, bob
+
+    def walkers(self, names):
+        """Nodes without any network, until two of them meet."""
+        machines = [self.world.walker(f"192.168.9.{number}/24") for number, _ in enumerate(names, 1)]
+        return [self.node(machine, name, mdns=True) for machine, name in zip(machines, names)]
 
     def relay_bytes(self):
         uplink = self.relay.machine.uplink
@@ -194,6 +204,165 @@ def neighbours_without_internet(stage):
     return f"contact in {contact:.1f} s, 40 messages in {took:.1f} s; both restarted: found again in {found:.1f} s, path {path}"
 
 
+def couriers(stage):
+    """Three strangers carry the mail of two people who are never connected at the same time.
+
+    Ada — Cleo — Dora — Emil — Bob: neighbours in this row meet, one pair at a time, and there is no other network. Ada's
+    texts walk down the row and Bob's walk up, a second lot sets out while the first is on its way, and the receipts walk
+    back after the pause that hides for whom the mail was. Dora is killed while she carries.
+    """
+    # Names and words that no other text on a disk has eight letters of.
+    ada, cleo, dora, emil, bob = stage.walkers(["Adalwynne", "Cleo", "Dora", "Emil", "Bobbington"])
+    walk = Walk(stage.world)
+    # What belongs to a new contact goes back and forth before the first texts are receipted.
+    walk.meet(ada, bob, "contacts", lambda: befriend(ada, bob) and ada.send_and_wait(bob.name, HELLO) and bob.send_and_wait(ada.name, HELLO))
+    wait_until("the two see that they have parted", 60, lambda: not ada.route(bob.name) and not bob.route(ada.name))
+    first = {
+        ada: [f"quartz lanterns, willow quay {number}" for number in range(5)],
+        bob: [f"juniper bread, zinc buckets {number}" for number in range(4)],
+    }
+    later = {
+        ada: [f"zwolle ferry waits, bring twine {number}" for number in range(3)],
+        bob: [f"yeast, quinces, attic keyhole {number}" for number in range(2)],
+    }
+    texts = {writer: first[writer] + later[writer] for writer in (ada, bob)}
+    secrets = [text for writer in texts for text in texts[writer]]
+    for person in (ada, bob):
+        account = person.call("status")["account"]
+        secrets += [person.name, account, disks.base32_bytes(account)]
+
+    def write(lot):
+        for writer, reader in ((ada, bob), (bob, ada)):
+            for text in lot[writer]:
+                writer.send(reader.name, text)
+
+    def carry(node, count):
+        return lambda: node.mesh("carried") >= count
+
+    def know(node, count):
+        return lambda: node.mesh("vaccines") >= count
+
+    write(first)
+    walk.meet(ada, cleo, "Cleo carries", carry(cleo, 5))
+    _sealed_mail_is_found(stage, cleo)
+    walk.meet(bob, emil, "Emil carries", carry(emil, 4))
+    walk.meet(cleo, dora, "Dora carries, and is killed", lambda: carry(dora, 5)() and (dora.kill() or True))
+    _nothing_is_readable(dora, secrets)
+    dora.start()
+    if dora.mesh("carried") < 5:
+        raise Failed(f"Dora carried 5, was killed and carries {dora.mesh('carried')}")
+    walk.meet(dora, emil, "both carry all", lambda: carry(dora, 9)() and carry(emil, 9)())
+    walk.meet(emil, bob, "Bob reads", lambda: bob.received(ada.name) == [HELLO, *first[ada]])
+    walk.meet(cleo, dora, "Cleo carries all", carry(cleo, 9))
+    write(later)
+    walk.meet(ada, cleo, "Ada reads, Cleo takes more", lambda: ada.received(bob.name) == [HELLO, *first[bob]] and carry(cleo, 12)())
+    walk.meet(bob, emil, "Emil takes more", carry(emil, 11))
+    walk.meet(cleo, dora, "Dora carries more", carry(dora, 12))
+    walk.meet(dora, emil, "both carry all there is", lambda: carry(dora, 14)() and carry(emil, 14)())
+    walk.meet(emil, bob, "Bob reads on", lambda: bob.received(ada.name) == [HELLO, *texts[ada]])
+    walk.meet(cleo, dora, "Cleo carries all there is", carry(cleo, 14))
+    walk.meet(ada, cleo, "Ada reads on", lambda: ada.received(bob.name) == [HELLO, *texts[bob]])
+    there = walk.count - 1
+    for writer, reader in ((ada, bob), (bob, ada)):
+        if writer.undelivered(reader.name) != len(texts[writer]):
+            raise Failed(f"{writer.name} has a receipt that nobody brought")
+
+    for person, count in ((ada, 6), (bob, 8)):
+        person.kill()
+        person.start(clock_ahead_ms=LONGER_THAN_A_RECEIPT_WAITS_MS)
+        wait_until(f"{person.name} publishes the receipts", 60, know(person, count))
+    walk.meet(bob, emil, "Emil knows what Bob has", know(emil, 8))
+    walk.meet(dora, emil, "Dora knows what Bob has", know(dora, 8))
+    walk.meet(cleo, dora, "Cleo knows what Bob has", know(cleo, 8))
+    walk.meet(ada, cleo, "Ada has her receipts", lambda: ada.undelivered(bob.name) == 0 and know(cleo, 14)())
+    walk.meet(cleo, dora, "Dora knows all", know(dora, 14))
+    walk.meet(dora, emil, "Emil knows all", know(emil, 14))
+    walk.meet(bob, emil, "Bob has his receipts", lambda: bob.undelivered(ada.name) == 0)
+
+    for writer, reader in ((ada, bob), (bob, ada)):
+        _came_by_couriers(writer, reader, texts[writer])
+    for node in (ada, cleo, dora, emil, bob):
+        still = node.call("mesh", "status")
+        if still["carried"] or still["carriedBytes"] or still["waiting"]:
+            raise Failed(f"{node.name} still carries {still['carried']}, and {still['waiting']} of its own wait")
+    searched = sum(_nothing_is_readable(node, secrets) for node in (cleo, dora, emil))
+    _history_is_readable(stage, bob, ada, [text for writer in texts for text in texts[writer]])
+    return (
+        f"{len(texts[ada])} texts one way and {len(texts[bob])} the other in {there} meetings, receipts in {walk.count - 1 - there} more, "
+        f"the longest {walk.longest:.1f} s; {ada.paths(bob.name)}, {bob.paths(ada.name)}; stores empty, nothing readable in {searched >> 20} MiB"
+    )
+
+
+class Walk:
+    """Meetings of two at a time: one person is never in two, and no two meetings are at once."""
+
+    def __init__(self, world):
+        self._world = world
+        self.count = 0
+        self.longest = 0.0
+
+    def meet(self, one, other, what, seen):
+        """Two nodes are on one network, with nobody else, until something is so."""
+        self._world.meet(one.machine, other.machine)
+        try:
+            _, took = wait_until(f"{one.name} meets {other.name}: {what}", 30, seen, 0.1)
+        except Failed as failed:
+            state = [{name: node.mesh(name) for name in ("carriers", "carried", "vaccines", "taken", "handedOver", "waiting")} for node in (one, other)]
+            raise Failed(f"{failed}; they are at {state[0]} and {state[1]}") from None
+        finally:
+            self._world.part(one.machine)
+        self.count += 1
+        self.longest = max(self.longest, took)
+
+
+def _came_by_couriers(writer, reader, texts):
+    """Holds that every text was told once, and that both sides know by which way it went."""
+    told = [event for event in reader.told("message.received") if event["body"] != HELLO]
+    if sorted(event["body"] for event in told) != sorted(texts) or {event["path"] for event in told} != {"courier"}:
+        raise Failed(f"{reader.name} was told {[(event['body'], event['path']) for event in told]}")
+    sent = [item for item in writer.history(reader.name) if item["outgoing"] and item["body"] != HELLO]
+    if [(item["body"], item["state"], item["path"]) for item in sent] != [(text, "delivered", "courier") for text in texts]:
+        raise Failed(f"{writer.name} sees {[(item['body'], item['state'], item['path']) for item in sent]}")
+
+
+def _nothing_is_readable(node, secrets):
+    """Holds that no file of a node gives a secret away, and that one which did would be found; tells the bytes searched."""
+    found = disks.holding(node.home, secrets)
+    if found:
+        raise Failed(f"{node.name}'s disk gives something away in {', '.join(found)}")
+    place = os.path.join("data", "spool", "planted")
+    planted = os.path.join(node.home, place)
+    for secret in secrets:
+        with open(planted, "wb") as file:
+            file.write(b"x" + (secret if isinstance(secret, bytes) else secret.encode()) + b"x")
+        found = disks.holding(os.path.dirname(planted), [secret])
+        os.remove(planted)
+        if found != ["planted"]:
+            raise Failed(f"a planted secret was found in {found}")
+    return disks.size(node.home)
+
+
+def _history_is_readable(stage, node, contact, texts):
+    """The search finds every text in what its reader exports."""
+    folder = os.path.join(stage.folder, "exported")
+    os.makedirs(folder)
+    with open(os.path.join(folder, "history"), "w") as file:
+        json.dump(node.history(contact.name), file)
+    missed = [text for text in texts if disks.holding(folder, [text]) != ["history"]]
+    if missed:
+        raise Failed(f"not found in an exported history: {missed}")
+
+
+def _sealed_mail_is_found(stage, node):
+    """What a node carries lies on its disk as it is handed over, so the search looks where the mail is."""
+    bag = os.path.join(stage.folder, "bag")
+    node.call("msg", "carry", "export", "--file", bag)
+    with open(bag, "rb") as file:
+        sealed = file.read()[-64:-32]
+    if not any(place.startswith("data/spool/") for place in disks.holding(node.home, [sealed])):
+        raise Failed(f"what {node.name} carries is not on its disk as it is handed over")
+
+
 def idle_bytes(stage):
     """What a node with one relay says while nobody speaks."""
     ada, _ = stage.two_homes()
@@ -215,5 +384,7 @@ SCENARIOS = [
     another_public_address,
     relay_restart,
     neighbours_without_internet,
+    couriers,
 ]
 SLOW = [idle_bytes]
+TURNING_THE_CLOCK = [couriers]

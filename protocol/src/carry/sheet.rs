@@ -101,9 +101,7 @@ impl Sheet {
         if !fresh.is_empty() {
             fresh.sort_unstable();
             fresh.dedup_by_key(|(tag, _)| *tag);
-            self.entries.retain(|(tag, _)| fresh.binary_search_by_key(tag, |(tag, _)| *tag).is_err());
-            self.entries.extend(fresh);
-            self.entries.sort_unstable();
+            self.entries = merged(&self.entries, &fresh);
         }
         if part.last {
             self.version = part.version;
@@ -126,6 +124,29 @@ impl Sheet {
         let (records, rest) = rest.as_chunks::<6>();
         let entries = records.iter().map(|[a, b, c, d, e, depth]| ([*a, *b, *c, *d, *e], *depth)).collect();
         rest.is_empty().then(|| Self::new(u32::from_be_bytes(*version), entries))
+    }
+}
+
+/// Both lists in one, in order; of a tag in both the fresh entry counts.
+fn merged(old: &[SheetEntry], fresh: &[SheetEntry]) -> Vec<SheetEntry> {
+    let mut out = Vec::with_capacity(old.len() + fresh.len());
+    let (mut old, mut fresh) = (old.iter().peekable(), fresh.iter().peekable());
+    loop {
+        let next = match (old.peek(), fresh.peek()) {
+            (Some(a), Some(b)) if a.0 < b.0 => old.next(),
+            (Some(a), Some(b)) => {
+                if a.0 == b.0 {
+                    old.next();
+                }
+                fresh.next()
+            }
+            (Some(_), None) => old.next(),
+            (None, _) => fresh.next(),
+        };
+        match next {
+            Some(entry) => out.push(*entry),
+            None => return out,
+        }
     }
 }
 

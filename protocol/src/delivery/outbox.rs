@@ -38,6 +38,8 @@ pub struct Flight {
     pub class: Class,
     /// May only travel over radios between devices.
     pub no_infra: bool,
+    /// Carriers may take it.
+    pub carried: bool,
     /// When it was sealed.
     pub created_at: UnixTime,
     /// When it must have arrived.
@@ -220,6 +222,7 @@ mod tests {
             size: 100,
             class: Class::Text,
             no_infra: false,
+            carried: true,
             created_at: UnixTime(0),
             expires_at: UnixTime(0),
             session: SessionId([0; 16]),

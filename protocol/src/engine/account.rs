@@ -202,6 +202,7 @@ impl Engine {
         if self.address.replace(address).is_none() {
             for chat in self.contacts.keys() {
                 self.timers.set_if_unarmed(Timer::FindContact(*chat), turn.now.moment);
+                self.timers.set(Timer::Retry(*chat), turn.now.moment);
             }
         }
         self.timers.set(Timer::TellAddresses, turn.now.moment.after_ms(500));

@@ -252,7 +252,7 @@ impl Engine {
         let linked = self.best_link(chat).is_some();
         let ready = lane.flights.iter().filter(|(_, f)| {
             let patient = linked && f.direct_since.is_none_or(|since| since.after_ms(DIRECT_PATIENCE_MS) > now);
-            !patient && f.size <= CARRIED_TEXT_BYTES_MAX
+            !patient && f.carried && f.size <= CARRIED_TEXT_BYTES_MAX
         });
         ready.map(|(seq, _)| *seq).collect()
     }

@@ -175,6 +175,7 @@ impl Engine {
             size: envelope.len(),
             class: Class::Control,
             no_infra: false,
+            carried: true,
             created_at: turn.now.unix,
             expires_at: turn.now.unix.after_ms(TEXT_TTL_MS),
             session: id,
@@ -509,9 +510,10 @@ impl Engine {
             .collect();
         for seq in stale {
             let Some(record) = self.outbox_record(&chat, seq, turn)? else { continue };
-            let no_infra = self.drop_flight(&chat, seq, turn).is_some_and(|f| f.no_infra);
+            let (no_infra, carried) =
+                self.drop_flight(&chat, seq, turn).map_or((false, true), |f| (f.no_infra, f.carried));
             let message = crate::ids::MessageId::read(&record.message);
-            let errand = Errand { message, expires_at: UnixTime(record.expires_at), no_infra };
+            let errand = Errand { message, expires_at: UnixTime(record.expires_at), no_infra, carried };
             if self.seal_and_queue(chat, &record.plain, errand, turn)?.is_err()
                 && let Some(id) = message
             {
@@ -560,6 +562,7 @@ impl Engine {
             chain: flight.chain,
             n: flight.n,
             first_contact: flight.first_contact,
+            not_carried: !flight.carried,
         };
         let seq = self.outbox.push(chat, flight);
         turn.put_record(Table::Outbox, &entry_key(&chat, seq), &record);

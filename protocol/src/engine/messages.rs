@@ -75,7 +75,8 @@ impl Engine {
         let sealed = self.has_session(&chat);
         if !note && sealed {
             let lifetime_ms = ttl_s.map_or(TEXT_TTL_MS, |s| u64::from(s) * SECOND_MS);
-            let errand = Errand { message: Some(id), expires_at: turn.now.unix.after_ms(lifetime_ms), no_infra };
+            let errand =
+                Errand { message: Some(id), expires_at: turn.now.unix.after_ms(lifetime_ms), no_infra, carried: true };
             if let Err(refusal) = self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)? {
                 return Ok(Err(refusal.into()));
             }
@@ -136,7 +137,7 @@ impl Engine {
                 ..proto::Plain::default()
             };
             let expires_at = item.sent_at.after_ms(TEXT_TTL_MS);
-            let errand = Errand { message: Some(id), expires_at, no_infra: false };
+            let errand = Errand { message: Some(id), expires_at, no_infra: false, carried: true };
             if self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?.is_err() {
                 self.raise(chat, id, DeliveryState::Failed(FailReason::Expired), None, turn)?;
             }
@@ -346,7 +347,7 @@ impl Engine {
             ..proto::Plain::default()
         };
         let expires_at = turn.now.unix.after_ms(CONTROL_TTL_MS);
-        let errand = Errand { message: None, expires_at, no_infra: false };
+        let errand = Errand { message: None, expires_at, no_infra: false, carried: true };
         if self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?.is_err() {
             turn.event(
                 Some(chat),

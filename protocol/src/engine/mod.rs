@@ -85,6 +85,8 @@ pub struct Engine {
     /// Pickup sheets of friends, and what they were told of ours.
     sheets: BTreeMap<ChatId, Sheet>,
     told: BTreeMap<ChatId, Told>,
+    /// People whose sheets went with ours last.
+    passed_on: BTreeSet<ChatId>,
     /// Receipts that wait to be published, by when; and until when they must be known.
     unpublished: BTreeMap<(UnixTime, Preimage), UnixTime>,
     /// Drawn once a run: tells peers apart, and makes decoys.
@@ -163,6 +165,7 @@ impl Engine {
             last_met: BTreeMap::new(),
             sheets: BTreeMap::new(),
             told: BTreeMap::new(),
+            passed_on: BTreeSet::new(),
             run_key: None,
             handed_over: 0,
             taken: 0,

@@ -40,6 +40,8 @@ pub(super) struct Errand {
     pub(super) expires_at: UnixTime,
     /// Only over radios between devices.
     pub(super) no_infra: bool,
+    /// Carriers may take it; false for what would fill their stores and help nobody sooner.
+    pub(super) carried: bool,
 }
 
 /// Why something was not sealed.
@@ -111,7 +113,8 @@ impl Engine {
         let id = self.new_message_id(turn.now.unix);
         let plain = self.plain(&chat, id, kind, turn);
         let expires_at = turn.now.unix.after_ms(ttl_ms);
-        let errand = Errand { message: None, expires_at, no_infra: false };
+        let carried = !matches!(plain.kind, Some(Kind::Bundle(_)));
+        let errand = Errand { message: None, expires_at, no_infra: false, carried };
         if let Err(SealRefusal::Full(what)) = self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)? {
             turn.event(Some(chat), None, EventKind::Warning { text: format!("not told to the contact: {what}") });
         }
@@ -144,6 +147,7 @@ impl Engine {
             size: sealed.sealed.envelope.len(),
             class,
             no_infra: errand.no_infra,
+            carried: errand.carried,
             created_at: turn.now.unix,
             expires_at: errand.expires_at,
             session,
@@ -293,6 +297,8 @@ impl Engine {
         }
         let link = self.best_link(&chat);
         let now = turn.now.moment;
+        // Without a link and without a network only expiry can change anything; links bring their own look.
+        let reachable = link.is_some() || self.address.is_some();
         let Some(lane) = self.outbox.lane_mut(&chat) else { return Ok(()) };
         let mut impatient = Vec::new();
         let mut next: Option<Moment> = None;
@@ -308,8 +314,10 @@ impl Engine {
             }
             let due = if patient {
                 now.after_ms(DIRECT_PATIENCE_MS)
-            } else {
+            } else if reachable {
                 flight.next_at.max(now.after_ms(retry_pause_ms(1)))
+            } else {
+                now.after_ms(flight.expires_at.0.saturating_sub(turn.now.unix.0).max(1_000))
             };
             next = Some(next.map_or(due, |n| n.min(due)));
         }

@@ -209,6 +209,7 @@ fn read_flight(record: &OutboxRecord) -> Option<Flight> {
         size: record.envelope.len(),
         class: head.class,
         no_infra: head.no_infra,
+        carried: !record.not_carried,
         created_at: UnixTime(record.created_at),
         expires_at: UnixTime(record.expires_at),
         session: SessionId::read(&record.session)?,

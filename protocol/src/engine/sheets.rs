@@ -5,7 +5,7 @@
 
 use super::couriers::near;
 use super::turn::Turn;
-use super::{Answer, Engine, TagOwner};
+use super::{Answer, Engine};
 use crate::carry::item::{Namer, ShortTag, short};
 use crate::carry::routing::DISTANCE_MAX;
 use crate::carry::sheet::{DEPTH_TOLD_MAX, Sheet};
@@ -14,12 +14,12 @@ use crate::limits::{SHEET_ENTRIES_PER_MEETING_MAX, SHEET_PEOPLE_MAX, SHEET_TAGS_
 use crate::session::Chain;
 use crate::step::{ContactState, Reply, RequestError};
 use crate::store::{StoreError, Table};
-use crate::time::{MINUTE_MS, Moment};
+use crate::time::{HOUR_MS, Moment};
 use crate::wire::encounter::{SheetEntry, SheetPart};
 use crate::wire::frame::Frame;
 
-/// A sheet is told to the same friend at most this often.
-const TELL_EVERY_MS: u64 = 10 * MINUTE_MS;
+/// A friend whose sheet is up to date is told what has changed at most this often.
+const TELL_EVERY_MS: u64 = HOUR_MS;
 
 /// What a friend was told last.
 #[derive(Clone, Debug, Default)]
@@ -47,11 +47,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Contacts that carry for this device: chosen by the person, or those it spends most time with.
+    /// Contacts that carry for this device: chosen by the person, or those it spends most time with. Who carries already
+    /// stays until somebody is ahead by a quarter, because a change costs a whole sheet.
     pub(super) fn carriers(&self) -> Vec<ChatId> {
         let active = self.contacts.iter().filter(|(_, c)| c.state() == ContactState::Active);
+        let time = |chat: &ChatId, met_s: u64| if self.told.contains_key(chat) { met_s / 4 * 5 } else { met_s };
         let mut by_time: Vec<(bool, u64, ChatId)> =
-            active.map(|(chat, c)| (c.rec.carrier, c.rec.met_s, *chat)).collect();
+            active.map(|(chat, c)| (c.rec.carrier, time(chat, c.rec.met_s), *chat)).collect();
         by_time.sort_unstable_by(|a, b| b.cmp(a));
         let auto = usize::from(self.carried.settings().carriers);
         let chosen = by_time.iter().enumerate().filter(|(at, (wanted, met, _))| *wanted || (*at < auto && *met > 0));
@@ -92,25 +94,26 @@ impl Engine {
     /// What this device asks a friend to pick up: what it expects itself, what those who appointed it expect, decoys.
     fn own_sheet(&mut self, friend: &ChatId) -> Sheet {
         let mut entries: Vec<SheetEntry> = Vec::new();
-        for (id, live) in &self.sessions {
+        for live in self.sessions.values() {
             if self.contacts.get(&live.chat).is_none_or(|c| c.state() != ContactState::Active) {
                 continue;
             }
             let (_, next) = live.session.receiving_position();
-            let near = live.tags.iter().filter(|tag| match self.tags.get(*tag) {
-                Some(TagOwner::Session(of, place)) if of == id => match place.chain {
-                    Chain::Current => place.n < next.saturating_add(SHEET_TAGS_CURRENT),
-                    Chain::Next => place.n < SHEET_TAGS_NEXT,
-                },
-                _ => false,
+            let near = live.tags.iter().filter(|(_, place)| match place.chain {
+                Chain::Current => place.n < next.saturating_add(SHEET_TAGS_CURRENT),
+                Chain::Next => place.n < SHEET_TAGS_NEXT,
             });
-            entries.extend(near.map(|tag| (short(tag), 0)));
+            entries.extend(near.map(|(tag, _)| (short(tag), 0)));
         }
-        let met = |chat: &ChatId| self.contacts.get(chat).map_or(0, |c| c.rec.met_s);
-        let mut people: Vec<(u64, ChatId)> =
-            self.sheets.keys().filter(|chat| *chat != friend).map(|chat| (met(chat), *chat)).collect();
+        let time = |chat: &ChatId| {
+            let met_s = self.contacts.get(chat).map_or(0, |c| c.rec.met_s);
+            if self.passed_on.contains(chat) { met_s / 4 * 5 } else { met_s }
+        };
+        let mut people: Vec<(u64, ChatId)> = self.sheets.keys().map(|chat| (time(chat), *chat)).collect();
         people.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, chat) in people.into_iter().take(SHEET_PEOPLE_MAX) {
+        people.truncate(SHEET_PEOPLE_MAX);
+        self.passed_on = people.iter().map(|(_, chat)| *chat).collect();
+        for (_, chat) in people.into_iter().filter(|(_, chat)| chat != friend) {
             let told = self.sheets.get(&chat).into_iter().flat_map(Sheet::entries);
             entries.extend(told.filter(|(_, depth)| *depth <= DEPTH_TOLD_MAX).copied());
         }

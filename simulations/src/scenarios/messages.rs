@@ -128,7 +128,8 @@ pub(super) fn disappearing(world: &mut World) -> Result<(), Failure> {
     let pair = pair_with_relay(world)?;
     let chat = world.chat_of(pair.ben)?;
     let body = TEXT.to_owned();
-    let request = Request::Send { chat, body, reply_to: None, expire_s: Some(60), client_id: None };
+    let request =
+        Request::Send { chat, body, reply_to: None, expire_s: Some(60), client_id: None, ttl_s: None, no_infra: false };
     world.request(pair.ann, request)?;
     world.wait_shown(pair.ben, TEXT, MINUTE_MS)?;
     world.run_for(HOUR_MS)?;
