@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | I1 | acknowledged means durable: a delivered message is on the receiver's disk, a held one on the relay's |
+//! | I1 | acknowledged means durable: a delivered message is on the receiver's disk when its author or a carrier learns of it, a held one on the relay's |
 //! | I2 | a message is shown at most once, and histories show each author's messages in the author's order |
 //! | I3 | a tag never carries two different ciphertexts of one node |
 //! | I4 | rejected input changes nothing (checked by the driver) |
@@ -33,6 +33,7 @@ pub(crate) struct Ledger {
     deposits: BTreeMap<(NodeId, Vec<u8>), Vec<u8>>,
     histories: BTreeMap<(NodeId, ChatId, bool), History>,
     mail: BTreeMap<[u8; 12], Mail>,
+    sealed: BTreeSet<MessageId>,
     readers: BTreeMap<ChatId, NodeId>,
 }
 
@@ -43,12 +44,22 @@ pub(crate) struct Mail {
     pub(crate) author: NodeId,
     /// It carries a message, not control.
     pub(crate) is_message: bool,
+    /// The message, when it is the first envelope that names it.
+    message: Option<MessageId>,
 }
 
 impl Ledger {
     /// Whose envelope carries a tag.
     pub(crate) fn mail_of(&self, tag: &[u8; 12]) -> Option<Mail> {
         self.mail.get(tag).copied()
+    }
+
+    /// An envelope is in an outbox.
+    fn note_mail(&mut self, tag: [u8; 12], author: NodeId, message: Option<MessageId>) {
+        if !self.mail.contains_key(&tag) {
+            let first = message.filter(|message| self.sealed.insert(*message));
+            self.mail.insert(tag, Mail { author, is_message: message.is_some(), message: first });
+        }
     }
 
     /// A node has an account, which others know by this conversation.
@@ -117,9 +128,12 @@ impl World {
                 Write::AppendEvent(event) => self.check_event(id, event),
                 Write::Put { table, key, value } => {
                     if *table == Table::Outbox
-                        && let Some((tag, is_message)) = outbox_entry(value)
+                        && let Some((tag, message)) = outbox_entry(value)
                     {
-                        self.ledger.mail.entry(tag).or_insert(Mail { author: id, is_message });
+                        self.ledger.note_mail(tag, id, message);
+                    }
+                    if *table == Table::Vaccine {
+                        self.check_vaccine(id, key);
                     }
                     self.check_bounds(id, *table, key);
                 }
@@ -232,6 +246,19 @@ impl World {
         }
     }
 
+    /// A node keeps a proof that an envelope has arrived.
+    fn check_vaccine(&mut self, id: NodeId, key: &[u8]) {
+        let mail = <[u8; 12]>::try_from(key).ok().and_then(|tag| self.ledger.mail_of(&tag));
+        let Some((mail, message)) = mail.and_then(|mail| Some((mail, mail.message?))) else { return };
+        let Some(chat) = self.ledger.written.get(&message).map(|written| written.chat) else { return };
+        let reader = self.ledger.readers.get(&chat).copied().filter(|node| self.nodes[node.0].chat() == Some(chat));
+        let (Some(reader), Some(author_chat)) = (reader, self.nodes[mail.author.0].chat()) else { return };
+        if !self.holds(reader, &author_chat, &message) {
+            let name = self.nodes[reader.0].name.clone();
+            self.broken("I1", id, format!("keeps a proof that {message} has arrived, and {name} has not stored it"));
+        }
+    }
+
     /// A node has the message, or has deleted it and knows.
     fn holds(&self, id: NodeId, chat: &ChatId, message: &MessageId) -> bool {
         let node = &self.nodes[id.0];
@@ -294,15 +321,16 @@ impl World {
     }
 }
 
-/// Tag of a stored outgoing envelope, and whether it names a message: fields 1 and 3, in the order they are written.
-fn outbox_entry(value: &[u8]) -> Option<([u8; 12], bool)> {
+/// Tag of a stored outgoing envelope, and the message it names: fields 1 and 3, in the order they are written.
+fn outbox_entry(value: &[u8]) -> Option<([u8; 12], Option<MessageId>)> {
     let rest = value.strip_prefix(&[0x0a, 12])?;
     let (tag, rest) = rest.split_first_chunk()?;
     let rest = match rest.strip_prefix(&[0x12, 16]) {
         Some(rest) => rest.get(16..)?,
         None => rest,
     };
-    Some((*tag, rest.starts_with(&[0x1a])))
+    let message = rest.strip_prefix(&[0x1a, 12]).and_then(|rest| rest.first_chunk());
+    Some((*tag, message.map(|id| MessageId(*id))))
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -37,6 +37,7 @@ pub mod routers;
 pub mod scenario_file;
 pub mod scenarios;
 pub mod trace;
+pub mod wiretap;
 pub mod world;
 
 pub use chaos::Chaos;

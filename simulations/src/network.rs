@@ -397,7 +397,11 @@ impl World {
         let Some((link, side)) = self.network.end_mut(id) else { return };
         let Some((node, run)) = link.ends[side].node.filter(|_| link.ends[side].up) else { return };
         let has_air = link.air.is_some();
+        let far = link.ends[1 - side].node;
         if self.is_in_run(node, run) && self.node(node).online {
+            if let Some((from, _)) = far {
+                self.overhear(from, node, &bytes);
+            }
             if has_air {
                 self.count_frame(&bytes);
             }

@@ -1,6 +1,7 @@
 //! Scenarios by name, for tests and for `silbo-sim`: a world is set up, something happens, and what must be true is
 //! awaited. The invariants run underneath in all of them.
 
+mod couriers;
 mod first_contact;
 mod hostility;
 mod messages;
@@ -89,6 +90,11 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "blocked", story: "a blocked contact shows nothing and learns nothing", run: messages::blocked },
     Scenario { name: "clocks", story: "wall clocks jump by up to 36 hours", run: trouble::clocks },
     Scenario { name: "full-disk", story: "a disk is full for an hour", run: trouble::full_disk },
+    Scenario {
+        name: "walking-chaos",
+        story: "the mail of twenty people walks for a day while everything goes wrong",
+        run: couriers::walking_chaos,
+    },
     Scenario { name: "confused-relay", story: "a relay repeats and reorders frames", run: hostility::confused_relay },
     Scenario {
         name: "hostile-relay",

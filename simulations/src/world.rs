@@ -16,6 +16,7 @@ use crate::invariants::Ledger;
 use crate::network::{Network, Reach};
 use crate::node::{Node, NodeId, PlannedCrash};
 use crate::trace::Trace;
+use crate::wiretap::Wiretap;
 
 /// Something that is due at a virtual time.
 #[derive(Debug)]
@@ -60,6 +61,7 @@ pub struct World {
     failure: Option<Failure>,
     pub(crate) keeps_history: bool,
     recorder: Option<(NodeId, Vec<Vec<u8>>)>,
+    pub(crate) wiretap: Wiretap,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
             failure: None,
             keeps_history: true,
             recorder: None,
+            wiretap: Wiretap::default(),
         }
     }
 

@@ -61,7 +61,8 @@ pub fn opened_databases(home: &Path) -> Vec<Found> {
 fn rows(path: &PathBuf, key: &[u8; 32]) -> Vec<u8> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("a database");
     let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    connection.execute_batch(&format!("PRAGMA key = \"x'{digits}'\"")).expect("a key");
+    let opening = format!("PRAGMA key = \"x'{digits}'\"; PRAGMA cipher_hmac_algorithm = HMAC_SHA256");
+    connection.execute_batch(&opening).expect("a key");
     let tables: Vec<String> = connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())

@@ -215,7 +215,10 @@ def couriers(stage):
     ada, cleo, dora, emil, bob = stage.walkers(["Adalwynne", "Cleo", "Dora", "Emil", "Bobbington"])
     walk = Walk(stage.world)
     # What belongs to a new contact goes back and forth before the first texts are receipted.
-    walk.meet(ada, bob, "contacts", lambda: befriend(ada, bob) and ada.send_and_wait(bob.name, HELLO) and bob.send_and_wait(ada.name, HELLO))
+    walk.meet(
+        ada, bob, "they become contacts",
+        lambda: befriend(ada, bob) and ada.send_and_wait(bob.name, HELLO) and bob.send_and_wait(ada.name, HELLO),
+    )
     wait_until("the two see that they have parted", 60, lambda: not ada.route(bob.name) and not bob.route(ada.name))
     first = {
         ada: [f"quartz lanterns, willow quay {number}" for number in range(5)],
@@ -246,7 +249,7 @@ def couriers(stage):
     walk.meet(ada, cleo, "Cleo carries", carry(cleo, 5))
     _sealed_mail_is_found(stage, cleo)
     walk.meet(bob, emil, "Emil carries", carry(emil, 4))
-    walk.meet(cleo, dora, "Dora carries, and is killed", lambda: carry(dora, 5)() and (dora.kill() or True))
+    walk.meet(cleo, dora, "Dora carries", carry(dora, 5), then=dora.kill)
     _nothing_is_readable(dora, secrets)
     dora.start()
     if dora.mesh("carried") < 5:
@@ -255,7 +258,10 @@ def couriers(stage):
     walk.meet(emil, bob, "Bob reads", lambda: bob.received(ada.name) == [HELLO, *first[ada]])
     walk.meet(cleo, dora, "Cleo carries all", carry(cleo, 9))
     write(later)
-    walk.meet(ada, cleo, "Ada reads, Cleo takes more", lambda: ada.received(bob.name) == [HELLO, *first[bob]] and carry(cleo, 12)())
+    walk.meet(
+        ada, cleo, "Ada reads, Cleo takes more",
+        lambda: ada.received(bob.name) == [HELLO, *first[bob]] and carry(cleo, 12)(),
+    )
     walk.meet(bob, emil, "Emil takes more", carry(emil, 11))
     walk.meet(cleo, dora, "Dora carries more", carry(dora, 12))
     walk.meet(dora, emil, "both carry all there is", lambda: carry(dora, 14)() and carry(emil, 14)())
@@ -301,14 +307,16 @@ class Walk:
         self.count = 0
         self.longest = 0.0
 
-    def meet(self, one, other, what, seen):
-        """Two nodes are on one network, with nobody else, until something is so."""
+    def meet(self, one, other, what, seen, then=lambda: None):
+        """Two nodes are on one network, with nobody else, until something is so; `then` is the last that happens there."""
         self._world.meet(one.machine, other.machine)
         try:
             _, took = wait_until(f"{one.name} meets {other.name}: {what}", 30, seen, 0.1)
+            then()
         except Failed as failed:
-            state = [{name: node.mesh(name) for name in ("carriers", "carried", "vaccines", "taken", "handedOver", "waiting")} for node in (one, other)]
-            raise Failed(f"{failed}; they are at {state[0]} and {state[1]}") from None
+            counts = ("carriers", "carried", "vaccines", "taken", "handedOver", "waiting")
+            one_has, other_has = ({count: node.mesh(count) for count in counts} for node in (one, other))
+            raise Failed(f"{failed}; {one.name} has {one_has}, {other.name} {other_has}") from None
         finally:
             self._world.part(one.machine)
         self.count += 1

@@ -13,7 +13,8 @@ use crate::carry::store::Copy;
 use crate::chance::Chance;
 use crate::time::{HOUR_MS, Moment};
 
-/// One envelope in so many that is not offered is asked for without need, so that asking proves nothing.
+/// One envelope in so many that is not given is asked for without need, so that asking proves nothing; at most one at
+/// an encounter.
 pub const COVER_ASK_ONE_IN: u64 = 50;
 /// The distance of an envelope nobody known asks for.
 pub const DISTANCE_MAX: u8 = 3;

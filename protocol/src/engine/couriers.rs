@@ -418,12 +418,19 @@ impl Engine {
         // In the order of the offer what is small and matters comes first; what was not offered follows.
         let mut want: Vec<ItemId> = given.iter().zip(taken).filter(welcome).map(|(o, _)| o.id).collect();
         let settled: BTreeSet<ItemId> = given.iter().map(|o| o.id).collect();
+        let mut indifferent = Vec::new();
         for id in others.into_iter().filter(|id| !settled.contains(id)) {
-            let cover = carries && self.chance.below(routing::COVER_ASK_ONE_IN) == 0;
-            let wanted = near.get(&id).is_some_and(|distance| *distance == 0 || !refused.contains(&id));
-            if wanted || (cover && !refused.contains(&id)) {
-                want.push(id);
+            match near.get(&id) {
+                Some(0) => want.push(id),
+                _ if refused.contains(&id) => {}
+                Some(_) => want.push(id),
+                None => indifferent.push(id),
             }
+        }
+        // One at most: cover that is thrown away for want of room costs as much as mail.
+        let drawn = usize::try_from(self.chance.below(routing::COVER_ASK_ONE_IN.max(indifferent.len() as u64)));
+        if let Some(cover) = drawn.ok().and_then(|at| indifferent.get(at)).filter(|_| carries) {
+            want.push(*cover);
         }
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
         meeting.asked.extend(want.iter().copied());

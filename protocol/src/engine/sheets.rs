@@ -14,12 +14,12 @@ use crate::limits::{SHEET_ENTRIES_PER_MEETING_MAX, SHEET_PEOPLE_MAX, SHEET_TAGS_
 use crate::session::Chain;
 use crate::step::{ContactState, Reply, RequestError};
 use crate::store::{StoreError, Table};
-use crate::time::{HOUR_MS, Moment};
+use crate::time::{MINUTE_MS, Moment};
 use crate::wire::encounter::{SheetEntry, SheetPart};
 use crate::wire::frame::Frame;
 
 /// A friend whose sheet is up to date is told what has changed at most this often.
-const TELL_EVERY_MS: u64 = HOUR_MS;
+const TELL_EVERY_MS: u64 = 20 * MINUTE_MS;
 
 /// What a friend was told last.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,12 @@ impl Engine {
             active.map(|(chat, c)| (c.rec.carrier, time(chat, c.rec.met_s), *chat)).collect();
         by_time.sort_unstable_by(|a, b| b.cmp(a));
         let auto = usize::from(self.carried.settings().carriers);
-        let chosen = by_time.iter().enumerate().filter(|(at, (wanted, met, _))| *wanted || (*at < auto && *met > 0));
+        // Whoever is here for the first time may carry as well, while there are not enough others.
+        let here = |chat: &ChatId| self.links.values().any(|l| l.chat == Some(*chat) && near(l.route));
+        let chosen = by_time
+            .iter()
+            .enumerate()
+            .filter(|(at, (wanted, met, chat))| *wanted || (*at < auto && (*met > 0 || here(chat))));
         chosen.map(|(_, (_, _, chat))| *chat).collect()
     }
 
