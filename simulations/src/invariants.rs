@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | I1 | acknowledged means durable: a delivered message is on the receiver's disk when its author or a carrier learns of it, a held one on the relay's |
+//! | I1 | acknowledged means durable: what counts as delivered is on the receiver's disk, what counts as held on the relay's |
 //! | I2 | a message is shown at most once, and histories show each author's messages in the author's order |
 //! | I3 | a tag never carries two different ciphertexts of one node |
 //! | I4 | rejected input changes nothing (checked by the driver) |

@@ -22,9 +22,9 @@ const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// Worlds, and encounters in each.
-const WORLDS: u64 = 100;
-const ENCOUNTERS: usize = 10;
-/// What a guess may be right in, in per cent. Even odds give 50, with a standard error of about 1.3.
+const WORLDS: u64 = 20;
+const ENCOUNTERS: usize = 20;
+/// What a guess may be right in, in per cent. Even odds give 50, with a standard error of about 2.
 const ACCURACY_MAX: f64 = 55.0;
 /// What a device that hides nothing must be recognised in, in per cent.
 const ACCURACY_OF_THE_OBVIOUS: f64 = 90.0;
@@ -340,6 +340,6 @@ fn a_long_evening_with_a_courier_does_not_show_for_whom_an_envelope_is() {
 /// The same observer with the same features is not blind.
 #[test]
 fn who_carries_nothing_for_others_is_seen_asking_for_its_own() {
-    let (name, accuracy) = best(&observe(NO_CARRIER, WORLDS / 10));
+    let (name, accuracy) = best(&observe(NO_CARRIER, WORLDS / 5));
     assert!(accuracy > ACCURACY_OF_THE_OBVIOUS, "{name} is right in only {accuracy:.1} % of the cases");
 }

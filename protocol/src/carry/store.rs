@@ -186,7 +186,10 @@ impl CarrierStore {
         })?;
         each(store, Table::CarriedState, |key, value| {
             let read = Cid::read(key).zip(read_state(value));
-            let Some((cid, state)) = read else { return Ok(writes.push(delete(Table::CarriedState, key))) };
+            let Some((cid, state)) = read else {
+                writes.push(delete(Table::CarriedState, key));
+                return Ok(());
+            };
             let envelope = store.value(Table::Carried, key)?;
             match envelope.as_deref().and_then(|bytes| copy_of(bytes, state)) {
                 Some(copy) if !carried.vaccines.contains_key(&copy.tag) => carried.insert(cid, copy),

@@ -39,10 +39,11 @@ use crate::wire::frame::Frame;
 /// Parcels and bytes put into one frame.
 const PARCELS_PER_FRAME: usize = 16;
 const PARCEL_FRAME_BYTES: usize = 16 * 1_024;
-/// A receipt is published after a pause with this mean, so that whoever handed the mail over cannot tell for whom it was.
-const PUBLISH_MEAN_MS: u64 = 20 * MINUTE_MS;
 /// Coming back within this time is no new encounter.
 const SAME_ENCOUNTER_MS: u64 = 10 * MINUTE_MS;
+/// A receipt is published when the encounter is over and a pause with this mean has passed, so that whoever handed the
+/// mail over cannot tell for whom it was.
+const PUBLISH_MEAN_MS: u64 = 10 * MINUTE_MS;
 /// Expired copies removed at a time.
 const SWEEP_BATCH: usize = 512;
 /// Pause between looks for expired copies.
@@ -600,7 +601,8 @@ impl Engine {
         if self.carried.vaccine(&tag_of(&preimage)).is_some() || self.unpublished.keys().any(|(_, p)| *p == preimage) {
             return;
         }
-        let at = turn.now.unix.after_ms(exponential_ms(PUBLISH_MEAN_MS, &mut self.chance));
+        let pause_ms = SAME_ENCOUNTER_MS + exponential_ms(PUBLISH_MEAN_MS, &mut self.chance);
+        let at = turn.now.unix.after_ms(pause_ms);
         self.unpublished.insert((at, preimage), expires_at);
         let mut value = at.0.to_be_bytes().to_vec();
         value.extend_from_slice(&expires_at.0.to_be_bytes());
@@ -632,10 +634,13 @@ impl Engine {
     fn publish(&mut self, preimage: Preimage, expires_at: UnixTime, from: Option<LinkId>, turn: &mut Turn) {
         let Some((tag, writes)) = self.carried.publish(preimage, expires_at, turn.now.unix) else { return };
         self.couriers_write(writes, turn);
+        let [a, b, c, d, ..] = tag.0;
         let links: Vec<LinkId> = self.links.keys().copied().filter(|link| Some(*link) != from).collect();
         for link in links {
             let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { continue };
-            if meeting.compared {
+            // Whoever gave or took the envelope on this very link would know that it ends or began here.
+            let passed = meeting.items.range([a, b, c, d, 0, 0]..=[a, b, c, d, !0, !0]).next().is_some();
+            if meeting.compared && (from.is_some() || !passed) {
                 meeting.items.insert(meeting.namer.vaccine(&tag), Item::Vaccine(tag));
                 self.send_vaccines(link, &[tag], turn);
             }

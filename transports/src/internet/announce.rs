@@ -36,7 +36,10 @@ impl Driver {
     /// Works out addresses, role and snapshot, and tells what has changed.
     pub(super) fn announce(&mut self) {
         let listen = self.listen_addrs();
-        self.reach.set_own(listen.iter().filter_map(ip).collect());
+        if self.reach.set_own(listen.iter().filter_map(ip).collect()) {
+            // Neighbours that answered sooner were not believed: their addresses were of no network of ours.
+            self.look_around();
+        }
         self.serve_at(&listen);
         let circuits = self.circuit_addrs();
         let mut external: Vec<Multiaddr> =

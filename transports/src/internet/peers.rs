@@ -211,6 +211,8 @@ impl Driver {
 
     pub(super) fn on_connection_closed(&mut self, peer: PeerId, id: ConnectionId) {
         self.connections.remove(&id);
+        // A stream of a Yamux connection that was closed at this end is not told: its reader would wait on.
+        self.links.values().filter(|link| link.connection == id).for_each(|link| link.close.cancel());
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };

@@ -43,9 +43,12 @@ impl Reach {
         Self(Arc::new(RwLock::new(Rules { private_is_public, ..Rules::default() })))
     }
 
-    /// Says which IP addresses are ours.
-    pub(super) fn set_own(&self, own: BTreeSet<IpAddr>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).own = own;
+    /// Says which IP addresses are ours. True if one is among them that was not ours before.
+    pub(super) fn set_own(&self, own: BTreeSet<IpAddr>) -> bool {
+        let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let grown = !own.is_subset(&rules.own);
+        rules.own = own;
+        grown
     }
 
     /// Remembers a chosen address, with the relay in front of a circuit.
