@@ -1,7 +1,7 @@
 //! One comparison: routers on the same contacts, messages, buffers, radio and faults, and the oracle beside them.
 //!
 //! [`Experiment::run`] gives a [`Report`], which is what `silbo-sim trace --json` prints. Ours runs in a world of real
-//! engines ([`ours`]); the others are [`routers`].
+//! engines (`experiment/ours.rs`); the others are [`crate::routers`].
 
 mod ours;
 mod report;

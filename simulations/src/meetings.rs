@@ -1,6 +1,6 @@
 //! Physical contacts: two devices come within reach of each other, their radios make a link, and they part again.
 //!
-//! A contact gives both engines a link of [`Route::Radio`], whatever else keeps them apart; the [`Radio`] says what
+//! A contact gives both engines a link of `Route::Radio`, whatever else keeps them apart; the [`Radio`] says what
 //! it carries. A device that restarts while another one is near makes a link again. What arrives over such links is
 //! counted in a [`Tally`].
 //!

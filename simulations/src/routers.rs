@@ -3,7 +3,7 @@
 //!
 //! They are given more than any device could have: each side of a contact knows for free what the other one holds,
 //! nothing is asked for twice, and frames arrive without delay. What they hand over costs the same bytes and time as
-//! ours. See [`walk`] for the machine; a [`Router`] only says who gets a copy.
+//! ours. See `routers/walk.rs` for the machine; a [`Router`] only says who gets a copy.
 
 pub(crate) mod walk;
 
