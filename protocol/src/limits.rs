@@ -192,3 +192,5 @@ pub const SHEET_ENTRIES_MAX: usize = 16_384;
 pub const SHEET_ENTRIES_PER_MEETING_MAX: usize = 8_192;
 /// Friends whose sheets are kept.
 pub const SHEETS_MAX: usize = 64;
+/// Envelopes asked for in one encounter and not yet handed over.
+pub const ENCOUNTER_ASKED_MAX: usize = 16_384;

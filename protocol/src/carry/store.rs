@@ -28,9 +28,9 @@ use crate::wire::envelope::{Class, Envelope};
 const CLOCK_TOLERANCE_MS: u64 = 3 * HOUR_MS;
 /// A vaccine outlives any copy it was made for.
 const VACCINE_AGE_MS: u64 = 30 * DAY_MS;
-/// What was pushed out is not asked for again for so long, or it would come back at every encounter.
+/// What there was no room for is not asked for again for so long, or it would come back at every encounter.
 const REFUSED_MS: u64 = 12 * HOUR_MS;
-/// Envelopes that are remembered as pushed out.
+/// Envelopes that are remembered as refused.
 const REFUSED_MAX: usize = 4_096;
 /// Pairs read at a time while opening.
 const PAGE: usize = 512;
@@ -161,7 +161,7 @@ pub struct CarrierStore {
     /// The copies of each stranger.
     pools: BTreeMap<Pool, BTreeSet<(Weight, Cid)>>,
     pool_sizes: BTreeSet<(usize, Pool)>,
-    /// Envelopes that were pushed out, and until when they are not asked for again.
+    /// Envelopes there was no room for, and until when they are not asked for again.
     refused: BTreeMap<(Tag, Cid), UnixTime>,
     bytes: u64,
 }
@@ -305,7 +305,10 @@ impl CarrierStore {
             // Only the first eviction is a question of worth: a large newcomer that wins it takes what it needs.
             let heaviest = || self.order.last().map(|(_, cid)| *cid);
             let victim = self.victim(weight, &pool).or_else(|| heaviest().filter(|_| !writes.is_empty()));
-            let victim = victim.ok_or(Refusal::Full)?;
+            let Some(victim) = victim else {
+                self.refuse((copy.tag, name), now);
+                return Err(Refusal::Full);
+            };
             self.push_out(&victim, now, &mut writes);
         }
         writes.push(put(Table::Carried, &name.0, envelope.to_vec()));
@@ -382,21 +385,26 @@ impl CarrierStore {
         taken
     }
 
-    /// Envelopes that were pushed out not long ago.
+    /// Envelopes there was no room for not long ago.
     pub fn refused(&self, now: UnixTime) -> impl Iterator<Item = &(Tag, Cid)> {
         self.refused.iter().filter(move |(_, until)| **until > now).map(|(name, _)| name)
     }
 
     fn push_out(&mut self, name: &Cid, now: UnixTime, writes: &mut Vec<Write>) {
-        if let Some(copy) = self.copies.get(name) {
-            if self.refused.len() >= REFUSED_MAX {
-                self.refused.retain(|_, until| *until > now);
-            }
-            if self.refused.len() < REFUSED_MAX {
-                self.refused.insert((copy.tag, *name), now.after_ms(REFUSED_MS));
-            }
+        if let Some(tag) = self.copies.get(name).map(|copy| copy.tag) {
+            self.refuse((tag, *name), now);
         }
         self.remove(name, writes);
+    }
+
+    /// There was no room for it: it is not asked for again for a while.
+    fn refuse(&mut self, name: (Tag, Cid), now: UnixTime) {
+        if self.refused.len() >= REFUSED_MAX {
+            self.refused.retain(|_, until| *until > now);
+        }
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.insert(name, now.after_ms(REFUSED_MS));
+        }
     }
 
     /// Sheets have changed: every copy learns its distance anew.

@@ -25,8 +25,9 @@ use crate::delivery::outbox::{Flight, entry_key};
 use crate::ids::{ChatId, Cid, LinkId, PeerKey, Preimage, Tag};
 use crate::input::Route;
 use crate::limits::{
-    CARRIED_TEXT_BYTES_MAX, DIRECT_PATIENCE_MS, ENCOUNTER_IDS_PER_FRAME_MAX, PARCELS_IN_FLIGHT_MAX,
-    RECONCILE_ITEMS_MAX, STRANGER_BYTES_MAX, STRANGER_PARCELS_MAX, STRANGER_WINDOW_MS,
+    CARRIED_TEXT_BYTES_MAX, DIRECT_PATIENCE_MS, ENCOUNTER_ASKED_MAX, ENCOUNTER_IDS_PER_FRAME_MAX,
+    PARCELS_IN_FLIGHT_MAX, RECONCILE_ITEMS_MAX, STRANGER_BYTES_MAX, STRANGER_PARCELS_MAX, STRANGER_WINDOW_MS,
+    VACCINES_MAX,
 };
 use crate::session::tag_of;
 use crate::step::{MeshView, Path, Reply};
@@ -75,6 +76,24 @@ pub(super) struct Meeting {
     window_since: Moment,
     window_parcels: u32,
     window_bytes: u64,
+    window_vaccines: usize,
+}
+
+impl Meeting {
+    /// What is taken from one peer is counted anew from time to time.
+    fn roll_window(&mut self, now: Moment) {
+        if now.0.saturating_sub(self.window_since.0) >= STRANGER_WINDOW_MS {
+            (self.window_since, self.window_parcels, self.window_bytes) = (now, 0, 0);
+            self.window_vaccines = 0;
+        }
+    }
+
+    /// Both sides have this now. Beyond the bound it is forgotten, and at worst offered once more.
+    fn remember(&mut self, id: ItemId, item: Item) {
+        if self.items.len() < RECONCILE_ITEMS_MAX {
+            self.items.insert(id, item);
+        }
+    }
 }
 
 /// How far the comparison of both sets is.
@@ -104,17 +123,11 @@ impl Engine {
         let (carried, writes) = crate::carry::store::CarrierStore::open(turn.store(), settings)?;
         self.carried = carried;
         self.couriers_write(writes, turn);
-        let mut after = None;
-        loop {
-            let page = turn.store().scan(Table::Publish, &[], after.as_deref(), 512)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (key, value) in &page {
-                let read = Preimage::read(key).zip(read_times(value));
-                let (preimage, (at, expires_at)) = read.ok_or(StoreError::Damaged { table: Table::Publish })?;
-                self.unpublished.insert((at, preimage), expires_at);
-            }
-        }
+        super::records::each(turn, Table::Publish, |key, value| {
+            let (at, expires_at) = read_times(value)?;
+            self.unpublished.insert((at, Preimage::read(key)?), expires_at);
+            Some(())
+        })?;
         self.arm_publishing(turn);
         self.timers.set(Timer::SweepCarried, turn.now.moment.after_ms(SWEEP_MS));
         Ok(())
@@ -196,6 +209,7 @@ impl Engine {
             window_since: turn.now.moment,
             window_parcels: 0,
             window_bytes: 0,
+            window_vaccines: 0,
         };
         if let Some(state) = self.links.get_mut(&link) {
             state.meeting = Some(Box::new(meeting));
@@ -413,9 +427,7 @@ impl Engine {
         };
         let weights: Vec<_> = given.iter().map(weight).collect();
         let taken = self.carried.would_take(&weights);
-        let welcome = |(o, taken): &(&Offer, bool)| {
-            near.get(&o.id) == Some(&0) || (*taken && (!refused.contains(&o.id) || near.contains_key(&o.id)))
-        };
+        let welcome = |(o, taken): &(&Offer, bool)| near.get(&o.id) == Some(&0) || (*taken && !refused.contains(&o.id));
         // In the order of the offer what is small and matters comes first; what was not offered follows.
         let mut want: Vec<ItemId> = given.iter().zip(taken).filter(welcome).map(|(o, _)| o.id).collect();
         let settled: BTreeSet<ItemId> = given.iter().map(|o| o.id).collect();
@@ -434,6 +446,7 @@ impl Engine {
             want.push(*cover);
         }
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
+        want.truncate(ENCOUNTER_ASKED_MAX.saturating_sub(meeting.asked.len()));
         meeting.asked.extend(want.iter().copied());
         for part in want.chunks(ENCOUNTER_IDS_PER_FRAME_MAX) {
             turn.frame(link, &Frame::Want(part.to_vec()));
@@ -550,9 +563,7 @@ impl Engine {
         if !meeting.asked.remove(&id) || meeting.items.contains_key(&id) {
             return Ok(());
         }
-        if turn.now.moment.0.saturating_sub(meeting.window_since.0) >= STRANGER_WINDOW_MS {
-            (meeting.window_since, meeting.window_parcels, meeting.window_bytes) = (turn.now.moment, 0, 0);
-        }
+        meeting.roll_window(turn.now.moment);
         meeting.window_parcels = meeting.window_parcels.saturating_add(1);
         meeting.window_bytes = meeting.window_bytes.saturating_add(parcel.envelope.len() as u64);
         let too_much =
@@ -573,13 +584,13 @@ impl Engine {
             Ok((cid, writes)) => {
                 self.couriers_write(writes, turn);
                 if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
-                    meeting.items.insert(id, Item::Copy(cid));
+                    meeting.remember(id, Item::Copy(cid));
                 }
                 self.tell_others(Some(link), envelope.tag, cid, turn);
             }
             Err(Refusal::Known) => {
                 if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
-                    meeting.items.insert(id, Item::Copy(cid));
+                    meeting.remember(id, Item::Copy(cid));
                 }
             }
             Err(_) => {}
@@ -641,7 +652,7 @@ impl Engine {
             // Whoever gave or took the envelope on this very link would know that it ends or began here.
             let passed = meeting.items.range([a, b, c, d, 0, 0]..=[a, b, c, d, !0, !0]).next().is_some();
             if meeting.compared && (from.is_some() || !passed) {
-                meeting.items.insert(meeting.namer.vaccine(&tag), Item::Vaccine(tag));
+                meeting.remember(meeting.namer.vaccine(&tag), Item::Vaccine(tag));
                 self.send_vaccines(link, &[tag], turn);
             }
         }
@@ -659,10 +670,15 @@ impl Engine {
             return Ok(());
         }
         for vaccine in vaccines {
-            let tag = tag_of(&vaccine.preimage);
-            if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
-                meeting.items.insert(meeting.namer.vaccine(&tag), Item::Vaccine(tag));
+            let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { break };
+            meeting.roll_window(turn.now.moment);
+            meeting.window_vaccines = meeting.window_vaccines.saturating_add(1);
+            // One peer may not make everybody check and pass on proofs without end; an honest one never has more.
+            if meeting.window_vaccines > VACCINES_MAX {
+                break;
             }
+            let tag = tag_of(&vaccine.preimage);
+            meeting.remember(meeting.namer.vaccine(&tag), Item::Vaccine(tag));
             self.vaccine_arrived(vaccine, Some(link), turn)?;
         }
         Ok(())
@@ -702,7 +718,7 @@ impl Engine {
         if (no_infra && !radio) || meeting.items.contains_key(&id) {
             return;
         }
-        meeting.items.insert(id, item);
+        meeting.remember(id, item);
         self.offer(link, &[(id, item)], false, turn);
     }
 
@@ -730,6 +746,15 @@ impl Engine {
         let writes = self.carried.sweep(turn.now.unix, SWEEP_BATCH);
         let pause = if writes.len() >= SWEEP_BATCH { 1_000 } else { SWEEP_MS };
         self.couriers_write(writes, turn);
+        let (carried, outbox) = (&self.carried, &self.outbox);
+        for meeting in self.links.values_mut().filter_map(|l| l.meeting.as_deref_mut()) {
+            // A link may last for weeks.
+            meeting.items.retain(|_, item| match item {
+                Item::Copy(cid) => carried.copy(cid).is_some(),
+                Item::Own(chat, seq) => outbox.flight(chat, *seq).is_some(),
+                Item::Vaccine(tag) => carried.vaccine(tag).is_some(),
+            });
+        }
         self.timers.set(Timer::SweepCarried, turn.now.moment.after_ms(pause));
     }
 }
