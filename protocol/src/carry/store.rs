@@ -292,8 +292,17 @@ impl CarrierStore {
         pool: Pool,
         now: UnixTime,
     ) -> Result<(Cid, Vec<Write>), Refusal> {
-        let copy = self.fits(envelope, parcel, distance, pool, now)?;
         let name = cid(envelope);
+        let copy = match self.fits(envelope, parcel, distance, pool, now) {
+            Ok(copy) => copy,
+            Err(refusal) => {
+                // Its time is over sooner here than there, because ages are counted in minutes on each way.
+                if let (Refusal::Expired, Ok(parsed)) = (refusal, Envelope::parse(envelope)) {
+                    self.refuse((parsed.tag, name), now);
+                }
+                return Err(refusal);
+            }
+        };
         if self.copies.contains_key(&name)
             || self.by_tag.get(&copy.tag).is_some_and(|bodies| bodies.len() >= BODIES_PER_TAG_MAX)
         {
