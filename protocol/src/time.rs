@@ -51,4 +51,11 @@ impl UnixTime {
     pub fn hour_2024(self) -> u16 {
         ((self.0.saturating_sub(EPOCH_2024_MS) / HOUR_MS) % 65_536) as u16
     }
+
+    /// The inverse of [`Self::hour_2024`]: of all times with this hour, the one nearest to this time.
+    pub fn nearest_hour_2024(self, hour: u16) -> Self {
+        let passed = self.0.saturating_sub(EPOCH_2024_MS) / HOUR_MS;
+        let ahead = hour.wrapping_sub(self.hour_2024()) as i16;
+        Self(EPOCH_2024_MS.saturating_add(passed.saturating_add_signed(i64::from(ahead)).saturating_mul(HOUR_MS)))
+    }
 }

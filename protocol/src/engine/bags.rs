@@ -3,8 +3,7 @@
 use super::couriers::Item;
 use super::turn::Turn;
 use super::{Answer, Engine};
-use crate::carry::routing::DISTANCE_MAX;
-use crate::carry::store::{Parcel, Pool};
+use crate::carry::store::Pool;
 use crate::ids::ChatId;
 use crate::limits::{BAG_BYTES_MAX, BAG_BYTES_MIN};
 use crate::step::{BagView, Reply, RequestError};
@@ -81,17 +80,10 @@ impl Engine {
                 view.refused += 1;
                 continue;
             };
-            let travelled = Parcel { copies: parcel.copies, hops: parcel.hops, age_min: parcel.age_min };
-            let distance = self.distance(&envelope.tag);
-            let mine = self.opened_from_carrier(&parcel.envelope, turn)?;
-            let distance = if mine { DISTANCE_MAX } else { distance };
+            let (mine, kept) = self.take_in(parcel, &envelope.tag, Pool::KNOWN, None, turn)?;
             view.for_me += u32::from(mine);
-            match self.carried.put(&parcel.envelope, travelled, distance, Pool::KNOWN, turn.now.unix) {
-                Ok((cid, writes)) => {
-                    self.couriers_write(writes, turn);
-                    self.tell_others(None, envelope.tag, cid, turn);
-                    view.carried += u32::from(!mine);
-                }
+            match kept {
+                Ok(()) => view.carried += u32::from(!mine),
                 Err(_) => view.refused += u32::from(!mine),
             }
         }

@@ -32,7 +32,7 @@ use crate::limits::{
 use crate::session::tag_of;
 use crate::step::{MeshView, Path, Reply};
 use crate::store::{StoreError, Table};
-use crate::time::{DAY_MS, EPOCH_2024_MS, HOUR_MS, MINUTE_MS, Moment, UnixTime};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment, UnixTime};
 use crate::wire::encounter::{ItemId, Meet, Offer, WireParcel, WireVaccine};
 use crate::wire::envelope::{Envelope, EnvelopeHead};
 use crate::wire::frame::Frame;
@@ -162,7 +162,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn couriers_write(&mut self, writes: Vec<crate::store::Write>, turn: &mut Turn) {
+    fn couriers_write(&mut self, writes: Vec<crate::store::Write>, turn: &mut Turn) {
         for write in writes {
             turn.extend_seen(write);
         }
@@ -574,32 +574,40 @@ impl Engine {
             return Ok(());
         }
         self.taken += 1;
-        let distance = self.distance(&envelope.tag);
+        let (_, kept) = self.take_in(parcel, &envelope.tag, pool, Some(link), turn)?;
+        if matches!(kept, Ok(()) | Err(Refusal::Known))
+            && let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut())
+        {
+            meeting.remember(id, Item::Copy(cid));
+        }
+        Ok(())
+    }
+
+    /// Opens what a carrier or a bag brought, if it is ours, and carries it on either way. Says whether it was ours, and
+    /// what the carrier store made of it.
+    pub(super) fn take_in(
+        &mut self,
+        parcel: &WireParcel,
+        tag: &Tag,
+        pool: Pool,
+        from: Option<LinkId>,
+        turn: &mut Turn,
+    ) -> Result<(bool, Result<(), Refusal>), StoreError> {
+        let distance = self.distance(tag);
         let opened = self.opened_from_carrier(&parcel.envelope, turn)?;
         // What has arrived is carried on for others to see, and is the first to go when room is needed.
         let distance = if opened { routing::DISTANCE_MAX } else { distance };
         let travelled = Parcel { copies: parcel.copies, hops: parcel.hops, age_min: parcel.age_min };
         let kept = self.carried.put(&parcel.envelope, travelled, distance, pool, turn.now.unix);
-        match kept {
-            Ok((cid, writes)) => {
-                self.couriers_write(writes, turn);
-                if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
-                    meeting.remember(id, Item::Copy(cid));
-                }
-                self.tell_others(Some(link), envelope.tag, cid, turn);
-            }
-            Err(Refusal::Known) => {
-                if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
-                    meeting.remember(id, Item::Copy(cid));
-                }
-            }
-            Err(_) => {}
-        }
-        Ok(())
+        let kept = kept.map(|(cid, writes)| {
+            self.couriers_write(writes, turn);
+            self.tell_others(from, *tag, cid, turn);
+        });
+        Ok((opened, kept))
     }
 
     /// An envelope came by a carrier or in a bag: if it is ours it is opened, and its receipt will be published.
-    pub(super) fn opened_from_carrier(&mut self, envelope: &[u8], turn: &mut Turn) -> Result<bool, StoreError> {
+    fn opened_from_carrier(&mut self, envelope: &[u8], turn: &mut Turn) -> Result<bool, StoreError> {
         let Outcome::Done { preimage } = self.envelope(envelope, Source::Courier, turn)? else { return Ok(false) };
         let parsed = Envelope::parse(envelope).map(|e| e.head);
         let expires_at = parsed.map_or(turn.now.unix, |head| vaccine_end(&head, turn.now.unix));
@@ -691,14 +699,14 @@ impl Engine {
         from: Option<LinkId>,
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
-        let end = hour_near(vaccine.expiry_hour, turn.now.unix);
+        let end = turn.now.unix.nearest_hour_2024(vaccine.expiry_hour);
         self.receipt(&vaccine.preimage, Some(Path::Courier), None, turn)?;
         self.publish(vaccine.preimage, end, from, turn);
         Ok(())
     }
 
     /// Something new is here: whoever is met already may want it.
-    pub(super) fn tell_others(&mut self, except: Option<LinkId>, tag: Tag, cid: Cid, turn: &mut Turn) {
+    fn tell_others(&mut self, except: Option<LinkId>, tag: Tag, cid: Cid, turn: &mut Turn) {
         let links: Vec<LinkId> = self.links.keys().copied().filter(|link| Some(*link) != except).collect();
         for link in links {
             self.tell(link, tag, cid, Item::Copy(cid), turn);
@@ -775,15 +783,8 @@ fn own_copies(flight: &Flight) -> u8 {
 }
 
 /// Until when a proof must be known: as long as copies can be offered anywhere.
-pub(super) fn vaccine_end(head: &EnvelopeHead, now: UnixTime) -> UnixTime {
+fn vaccine_end(head: &EnvelopeHead, now: UnixTime) -> UnixTime {
     head.keep_until(now).after_ms(4 * HOUR_MS)
-}
-
-/// Of all times with this hour modulo 65,536, the one nearest to `now`.
-fn hour_near(hour: u16, now: UnixTime) -> UnixTime {
-    let passed = now.0.saturating_sub(EPOCH_2024_MS) / HOUR_MS;
-    let ahead = hour.wrapping_sub(now.hour_2024()) as i16;
-    UnixTime(EPOCH_2024_MS.saturating_add(passed.saturating_add_signed(i64::from(ahead)).saturating_mul(HOUR_MS)))
 }
 
 /// A draw from the exponential distribution, from a table of 16 quantiles: the same on every machine.

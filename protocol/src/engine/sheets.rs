@@ -3,10 +3,12 @@
 //! On a link to a contact nearby each side says which version of the other's sheet it holds; whoever has appointed the
 //! other then tells what has changed. An appointment that was taken back is told in the same way.
 
+use std::collections::BTreeMap;
+
 use super::couriers::near;
 use super::turn::Turn;
-use super::{Answer, Engine};
-use crate::carry::item::{Namer, ShortTag, short};
+use super::{Answer, Engine, TagOwner};
+use crate::carry::item::{Namer, short};
 use crate::carry::routing::DISTANCE_MAX;
 use crate::carry::sheet::{DEPTH_TOLD_MAX, Sheet};
 use crate::ids::{ChatId, LinkId, Tag};
@@ -168,21 +170,18 @@ impl Engine {
 
     fn measure_distances(&mut self) {
         let (sheets, tags) = (&self.sheets, &self.tags);
-        self.carried.set_distances(|tag| match tags.contains_key(tag) {
-            true => 0,
-            false => distance_on(sheets.values(), &short(tag)),
-        });
+        self.carried.set_distances(|tag| distance(tags, sheets, tag));
     }
 
     /// How far an envelope with this tag is from who wants it.
     pub(super) fn distance(&self, tag: &Tag) -> u8 {
-        match self.tags.contains_key(tag) {
-            true => 0,
-            false => distance_on(self.sheets.values(), &short(tag)),
-        }
+        distance(&self.tags, &self.sheets, tag)
     }
 }
 
-fn distance_on<'a>(sheets: impl Iterator<Item = &'a Sheet>, tag: &ShortTag) -> u8 {
-    sheets.filter_map(|sheet| sheet.depth(tag)).min().unwrap_or(DISTANCE_MAX).min(DISTANCE_MAX)
+fn distance(own: &BTreeMap<Tag, TagOwner>, sheets: &BTreeMap<ChatId, Sheet>, tag: &Tag) -> u8 {
+    if own.contains_key(tag) {
+        return 0;
+    }
+    sheets.values().filter_map(|sheet| sheet.depth(&short(tag))).min().unwrap_or(DISTANCE_MAX).min(DISTANCE_MAX)
 }

@@ -13,7 +13,7 @@
 use crate::chance::Chance;
 use crate::ids::Tag;
 use crate::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_BYTES_MIN};
-use crate::time::{DAY_MS, EPOCH_2024_MS, HOUR_MS, UnixTime};
+use crate::time::{DAY_MS, HOUR_MS, UnixTime};
 
 /// The only version of this layout.
 pub const ENVELOPE_VERSION: u8 = 1;
@@ -216,10 +216,7 @@ impl EnvelopeHead {
 
     /// When it expires: of all times with this hour, the one nearest to `now`.
     pub fn expires_at(&self, now: UnixTime) -> UnixTime {
-        let hours_passed = now.0.saturating_sub(EPOCH_2024_MS) / HOUR_MS;
-        let ahead = self.expiry_hour.wrapping_sub(now.hour_2024()) as i16;
-        let hours = hours_passed.saturating_add_signed(i64::from(ahead));
-        UnixTime(EPOCH_2024_MS.saturating_add(hours.saturating_mul(HOUR_MS)))
+        now.nearest_hour_2024(self.expiry_hour)
     }
 
     /// Until when it may be kept: its expiry, and never longer than its lifetime from `now`, whatever it claims.
@@ -307,6 +304,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::time::EPOCH_2024_MS;
 
     const NOW: UnixTime = UnixTime(EPOCH_2024_MS + 1_000 * DAY_MS + 17 * crate::time::MINUTE_MS);
 
