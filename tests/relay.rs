@@ -91,8 +91,10 @@ fn the_disk_of_a_relay_tells_neither_who_writes_nor_what_nor_from_where() {
     let link = ada.invite_held_by(1);
     bob.json(&["add", &link, "--as", "ada", "--wait"]);
     ada.contact_is(names[1], "active");
-    let peers = relay.json(&["net", "peers"]).to_string();
-    assert!(peers.contains("127.0.0.2") && peers.contains("127.0.0.3"), "the relay has met both: {peers}");
+    until("the relay has met both", || {
+        let peers = relay.json(&["net", "peers"]).to_string();
+        (peers.contains("127.0.0.2") && peers.contains("127.0.0.3")).then_some(())
+    });
     let mut secret_texts: Vec<String> = names.map(str::to_owned).to_vec();
     for home in [&ada, &bob] {
         let status = home.json(&["status"]);
