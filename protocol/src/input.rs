@@ -1,7 +1,9 @@
 //! Everything that can happen to a node, as plain values.
 
 use crate::carry::store::CarrySettings;
-use crate::ids::{ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
+use crate::group::role::GroupRole;
+pub use crate::group::settings::{GroupChanges, GroupHistory};
+use crate::ids::{AccountId, ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
 
 /// Names one request until its reply; chosen by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -245,6 +247,105 @@ pub enum Request {
         chat: ChatId,
         /// Seconds: 0, or from 1 day to 90 days; single messages may be shorter by `Send::expire_s`.
         seconds: u32,
+    },
+    /// Makes a group of this account and some contacts.
+    GroupCreate {
+        /// Name, 1 to `limits::NAME_BYTES_MAX` bytes.
+        name: String,
+        /// Topic, empty for none.
+        topic: String,
+        /// Contacts to add at once.
+        members: Vec<ChatId>,
+    },
+    /// All groups.
+    GroupList,
+    /// One group.
+    Group {
+        /// Which.
+        chat: ChatId,
+    },
+    /// Changes what a group has agreed on.
+    GroupSet {
+        /// Which.
+        chat: ChatId,
+        /// What.
+        changes: GroupChanges,
+    },
+    /// Adds contacts to a group.
+    GroupAdd {
+        /// Which group.
+        chat: ChatId,
+        /// Whom.
+        members: Vec<ChatId>,
+    },
+    /// Removes members from a group.
+    GroupRemove {
+        /// Which group.
+        chat: ChatId,
+        /// Whom.
+        members: Vec<AccountId>,
+        /// Also everybody they have added, and whom those have added.
+        with_branch: bool,
+    },
+    /// Gives a member another role.
+    GroupSetRole {
+        /// Which group.
+        chat: ChatId,
+        /// Whom.
+        member: AccountId,
+        /// The role from then on.
+        role: GroupRole,
+    },
+    /// Lets a member only read for a while.
+    GroupMute {
+        /// Which group.
+        chat: ChatId,
+        /// Whom.
+        member: AccountId,
+        /// For how long; 0 lifts it.
+        seconds: u32,
+    },
+    /// Leaves a group; what was written stays here.
+    GroupLeave {
+        /// Which.
+        chat: ChatId,
+    },
+    /// Makes a link by which others join a group.
+    GroupInvite {
+        /// Which.
+        chat: ChatId,
+        /// How many may join by it, at least 1.
+        uses: u32,
+        /// Lifetime from now, 1 minute to 365 days.
+        ttl_ms: u64,
+        /// True: each of them waits for a decision.
+        approval: bool,
+    },
+    /// Makes a group's link unusable.
+    GroupLinkRevoke {
+        /// Which group.
+        chat: ChatId,
+        /// Which link.
+        link: [u8; 16],
+    },
+    /// Follows a group's link.
+    GroupJoin {
+        /// `silbo:g/…`, `SILBO:G/…` or an `https://…#…` link.
+        link: String,
+    },
+    /// Answers somebody who wants to join.
+    GroupDecide {
+        /// Which group.
+        chat: ChatId,
+        /// Who asks.
+        member: AccountId,
+        /// True lets them in.
+        accept: bool,
+    },
+    /// How far an own message to a group has come with each member.
+    Deliveries {
+        /// Which.
+        id: MessageId,
     },
     /// Keeps mailboxes at a relay from now on.
     RelayAdd {

@@ -72,6 +72,8 @@ pub const DEVICES_MAX: usize = 16;
 pub const LOG_ENTRIES_MAX: usize = 256;
 /// Outgoing envelopes kept.
 pub const OUTBOX_MAX: usize = 50_000;
+/// Longest topic of a group.
+pub const GROUP_TOPIC_BYTES_MAX: usize = 512;
 /// Links known at a time.
 pub const LINKS_MAX: usize = 512;
 /// Requests to one relay without an answer.
@@ -80,6 +82,11 @@ pub const RELAY_REQUESTS_IN_FLIGHT_MAX: usize = 64;
 pub const ENVELOPES_IN_FLIGHT_MAX: usize = 512;
 /// Operations kept for a message that has not arrived (edits, reactions).
 pub const SLOT_EDITS_MAX: usize = 64;
+/// Authors whose edits of one message are kept, the least account ids first: in a conversation of two there are two, in a
+/// group only the author of a text can change it. 8 × 64 × 4 KiB = 2 MiB is what hostile members can make of a slot.
+pub const SLOT_EDITORS_MAX: usize = 8;
+/// Accounts whose reactions to one message are kept, the least account ids first.
+pub const SLOT_REACTIONS_MAX: usize = 1_024;
 /// Hops kept of one message.
 pub const TRACE_HOPS_MAX: usize = 64;
 

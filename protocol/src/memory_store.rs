@@ -160,6 +160,7 @@ mod tests {
             sent_at: UnixTime(1),
             stored_at: UnixTime(1),
             outgoing: false,
+            author: None,
             visible: true,
             body: String::from("text"),
             state: 0,

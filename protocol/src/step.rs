@@ -1,6 +1,9 @@
 //! What one input led to. The order of the fields is the law: commit, send, answer, tell.
 
 use crate::carry::store::CarrySettings;
+pub use crate::group::view::{
+    GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView,
+};
 use crate::ids::{AccountId, ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
 use crate::input::{InviteKind, RelayLimits, RequestId, Route};
 use crate::store::Write;
@@ -74,7 +77,14 @@ pub enum DeliveryState {
         /// Until when they promised to.
         until: UnixTime,
     },
-    /// The other device has committed it.
+    /// Some members of the group have committed it, not all.
+    Partial {
+        /// How many.
+        delivered: u32,
+        /// Of how many it was written to.
+        of: u32,
+    },
+    /// The other device has committed it; in a group, a device of every member.
     Delivered {
         /// When the evidence arrived.
         at: UnixTime,
@@ -142,6 +152,8 @@ pub enum EventKind {
         reply_to: Option<MessageId>,
         /// How it came.
         path: Path,
+        /// The member of the group who wrote it; `None` in a conversation of two.
+        author: Option<AccountId>,
     },
     /// An own message was stored and queued.
     MessageSent {
@@ -159,9 +171,14 @@ pub enum EventKind {
     MessageEdited {
         /// The text as it is now.
         body: String,
+        /// The member of the group who changed it; `None` in a conversation of two and for this account.
+        author: Option<AccountId>,
     },
     /// A message was deleted.
-    MessageDeleted,
+    MessageDeleted {
+        /// The member of the group who deleted it; `None` in a conversation of two and for this account.
+        author: Option<AccountId>,
+    },
     /// A message disappeared because its time was over.
     MessageExpired,
     /// A reaction was added or removed.
@@ -172,6 +189,8 @@ pub enum EventKind {
         emoji: String,
         /// True when it was taken back.
         removed: bool,
+        /// The member of the group who reacted; `None` in a conversation of two and for this account.
+        author: Option<AccountId>,
     },
     /// A contact exists and can be written to.
     ContactAdded,
@@ -210,6 +229,38 @@ pub enum EventKind {
     RelayQuota {
         /// The relay.
         peer: PeerKey,
+    },
+    /// Members, settings or the own standing in a group changed.
+    GroupUpdated,
+    /// Somebody is a member of a group from now on.
+    GroupMemberJoined {
+        /// Who.
+        account: AccountId,
+        /// The name they gave themselves; empty while unknown.
+        name: String,
+    },
+    /// Somebody is not a member of a group any more.
+    GroupMemberLeft {
+        /// Who.
+        account: AccountId,
+        /// The name they gave themselves; empty while unknown.
+        name: String,
+        /// True when somebody else removed them.
+        removed: bool,
+    },
+    /// Somebody wants to join a group and waits for a decision.
+    GroupJoinRequest {
+        /// Who.
+        account: AccountId,
+        /// The name they gave themselves.
+        name: String,
+    },
+    /// An operation on a group does not count any more, because one made at the same time goes before it.
+    GroupVoided {
+        /// What it would have done, in plain words.
+        what: String,
+        /// What went before it, in plain words.
+        why: String,
     },
     /// Something the person should know.
     Warning {
@@ -288,6 +339,14 @@ pub enum Reply {
     BagOpened(BagView),
     /// What is carried for others.
     Mesh(MeshView),
+    /// A group.
+    Group(Box<GroupView>),
+    /// Groups.
+    Groups(Vec<GroupView>),
+    /// A link to a group that was made.
+    GroupLink(GroupLinkView),
+    /// How far a message has come with each member.
+    Deliveries(Vec<MemberDelivery>),
     /// Counts and states.
     Status(StatusView),
     /// A ping came back.
@@ -337,6 +396,12 @@ pub enum RequestError {
     /// Nobody answered in time.
     #[error("no answer in time")]
     Timeout,
+    /// This account is not, or not any more, a member of the group.
+    #[error("you are not a member of this group")]
+    NotMember,
+    /// The own role, or the state of the group, does not allow it.
+    #[error("the group does not allow this: {0}")]
+    NotAllowed(&'static str),
     /// There is no path to the contact right now.
     #[error("the contact cannot be reached right now")]
     Offline,

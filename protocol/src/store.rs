@@ -6,7 +6,7 @@
 //! State lives in ordered key-value tables; messages live in a table of their own because people search them.
 //! The core never sees SQL and never touches a file.
 
-use crate::ids::{ChatId, MessageId};
+use crate::ids::{AccountId, ChatId, MessageId};
 use crate::time::UnixTime;
 
 /// The file a table lives in. A step may write to both; each file is committed by itself.
@@ -59,6 +59,22 @@ pub enum Table {
     Publish = 16,
     /// Pickup sheets of friends, by chat id.
     Sheet = 17,
+    /// Groups by chat id.
+    Group = 18,
+    /// Signed operations on the members and settings of a group, by chat id ‖ operation id.
+    GroupOperation = 19,
+    /// Epoch secrets of a group, by chat id ‖ epoch.
+    GroupEpoch = 20,
+    /// Sending and receiving chains of a group, by chat id ‖ device.
+    GroupChain = 21,
+    /// Letters of a group kept to repair gaps of others, by chat id ‖ letter id.
+    GroupLetter = 22,
+    /// How far a message of a group has come with each member, by chat id ‖ message id.
+    GroupDelivery = 23,
+    /// Letters of a group that wait for what they build on.
+    GroupWaiting = 24,
+    /// Skipped message keys of a group by tag.
+    GroupSkipped = 25,
 
     /// Relay: queues by rid.
     MailQueue = 64,
@@ -148,6 +164,8 @@ pub struct ItemRow {
     pub stored_at: UnixTime,
     /// True when this account wrote it.
     pub outgoing: bool,
+    /// The member of the group who wrote it; `None` for this account, and for the other side of a conversation of two.
+    pub author: Option<AccountId>,
     /// False while only later operations (an edit, a reaction) have arrived, or once it is deleted.
     pub visible: bool,
     /// Text to show and to search; empty when not visible.

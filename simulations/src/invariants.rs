@@ -194,7 +194,7 @@ impl World {
         let (Some(chat), Some(message)) = (event.chat, event.message) else { return };
         match &event.kind {
             EventKind::MessageSent { body } => self.note_written(id, chat, message, body),
-            EventKind::MessageEdited { body } => {
+            EventKind::MessageEdited { body, .. } => {
                 if let Some(written) = self.ledger.written.get_mut(&message).filter(|written| written.author == id) {
                     written.texts.push(body.clone());
                 }
@@ -269,7 +269,7 @@ impl World {
             || node.events.iter().any(|event| event.chat == Some(*chat) && event.kind == EventKind::ContactRemoved);
         let ended = || {
             let mut own = node.events.iter().filter(|event| event.message == Some(*message));
-            own.any(|event| matches!(event.kind, EventKind::MessageDeleted | EventKind::MessageExpired))
+            own.any(|event| matches!(event.kind, EventKind::MessageDeleted { .. } | EventKind::MessageExpired))
         };
         there || gone() || ended() || removed()
     }
@@ -359,7 +359,13 @@ mod tests {
     }
 
     fn received(body: &str) -> EventKind {
-        EventKind::MessageReceived { body: body.to_owned(), sent_at: UnixTime(1), reply_to: None, path: Path::Relay }
+        EventKind::MessageReceived {
+            body: body.to_owned(),
+            sent_at: UnixTime(1),
+            reply_to: None,
+            path: Path::Relay,
+            author: None,
+        }
     }
 
     fn row(chat: ChatId, id: u8, lamport: u64) -> Write {
@@ -370,6 +376,7 @@ mod tests {
             sent_at: UnixTime(1),
             stored_at: UnixTime(1),
             outgoing: true,
+            author: None,
             visible: true,
             body: String::from("text"),
             state: 0,

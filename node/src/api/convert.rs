@@ -117,6 +117,7 @@ pub(super) fn state(state: DeliveryState, outgoing: bool) -> StateParts {
         DeliveryState::Held { relays, until } => {
             StateParts { held: Some(types::HeldBy { relays, until_at: until.0 }), ..plain(types::ItemState::Held) }
         }
+        DeliveryState::Partial { .. } => plain(types::ItemState::Partial),
         DeliveryState::Delivered { .. } => plain(types::ItemState::Delivered),
         DeliveryState::Read { .. } => plain(types::ItemState::Read),
         DeliveryState::Failed(reason) => {
@@ -250,7 +251,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -
         ..types::Event::default()
     };
     match event.kind {
-        EventKind::MessageReceived { body, sent_at, reply_to, path: way } => types::Event {
+        EventKind::MessageReceived { body, sent_at, reply_to, path: way, author: _ } => types::Event {
             body: Some(body),
             sent_at: Some(sent_at.0),
             reply_to: reply_to.map(|id| id.full()),
@@ -258,7 +259,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -
             from: shown.chat.clone(),
             ..shown
         },
-        EventKind::MessageSent { body } | EventKind::MessageEdited { body } => {
+        EventKind::MessageSent { body } | EventKind::MessageEdited { body, author: _ } => {
             types::Event { body: Some(body), ..shown }
         }
         EventKind::MessageState { state: reached, path: way } => {
@@ -271,7 +272,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -
                 ..shown
             }
         }
-        EventKind::MessageReaction { outgoing, emoji, removed } => {
+        EventKind::MessageReaction { outgoing, emoji, removed, author: _ } => {
             types::Event { outgoing: Some(outgoing), emoji: Some(emoji), removed: Some(removed), ..shown }
         }
         EventKind::ContactRequest { name, hello } => types::Event { name: Some(name), hello: Some(hello), ..shown },
@@ -282,7 +283,12 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -
             types::Event { peer: Some(peer(&key)), ..shown }
         }
         EventKind::Warning { text } => types::Event { text: Some(text), ..shown },
-        EventKind::MessageDeleted
+        EventKind::MessageDeleted { .. }
+        | EventKind::GroupUpdated
+        | EventKind::GroupMemberJoined { .. }
+        | EventKind::GroupMemberLeft { .. }
+        | EventKind::GroupJoinRequest { .. }
+        | EventKind::GroupVoided { .. }
         | EventKind::MessageExpired
         | EventKind::ContactAdded
         | EventKind::ContactUpdated

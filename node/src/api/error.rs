@@ -198,6 +198,10 @@ impl From<RequestError> for ApiError {
             RequestError::Timeout => {
                 Self::new(ErrorKind::Timeout, what).hint("messages are delivered later by themselves")
             }
+            RequestError::NotMember => Self::new(ErrorKind::NotFound, what)
+                .hint("`silbo group list` shows the groups; ask a member to add you"),
+            RequestError::NotAllowed(_) => Self::new(ErrorKind::Untrusted, what)
+                .hint("`silbo group show` shows the roles; ask an admin of the group"),
             RequestError::Offline => Self::new(ErrorKind::Offline, what)
                 .hint("messages wait and are delivered later; `silbo net check` shows the network"),
         }
@@ -251,6 +255,8 @@ mod tests {
             RequestError::Limit("outbox"),
             RequestError::BadInvite("expired".into()),
             RequestError::Timeout,
+            RequestError::NotMember,
+            RequestError::NotAllowed("only admins may do this"),
             RequestError::Offline,
         ];
         for refusal in all {

@@ -120,7 +120,7 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::MessageSent { .. } => "message.sent",
         EventKind::MessageState { .. } => "message.state",
         EventKind::MessageEdited { .. } => "message.edited",
-        EventKind::MessageDeleted => "message.deleted",
+        EventKind::MessageDeleted { .. } => "message.deleted",
         EventKind::MessageExpired => "message.expired",
         EventKind::MessageReaction { .. } => "message.reaction",
         EventKind::ContactAdded => "contact.added",
@@ -134,6 +134,11 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::ChatRead => "chat.read",
         EventKind::RelayAdded { .. } => "relay.added",
         EventKind::RelayQuota { .. } => "relay.quota",
+        EventKind::GroupUpdated => "group.updated",
+        EventKind::GroupMemberJoined { .. } => "group.memberJoined",
+        EventKind::GroupMemberLeft { .. } => "group.memberLeft",
+        EventKind::GroupJoinRequest { .. } => "group.joinRequest",
+        EventKind::GroupVoided { .. } => "group.voided",
         EventKind::Warning { .. } => "system.warning",
     }
 }
@@ -171,7 +176,7 @@ pub(super) fn forget_text(connection: &Connection, chat: &ChatId, message: &Mess
         match &mut event.kind {
             EventKind::MessageReceived { body, .. }
             | EventKind::MessageSent { body }
-            | EventKind::MessageEdited { body } => body.clear(),
+            | EventKind::MessageEdited { body, .. } => body.clear(),
             EventKind::MessageReaction { emoji, .. } => emoji.clear(),
             _ => continue,
         }

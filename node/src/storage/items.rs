@@ -303,6 +303,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Option<ItemRow>> {
         sent_at: time(3)?,
         stored_at: time(4)?,
         outgoing: row.get(5)?,
+        author: None,
         visible: row.get(6)?,
         state: row.get(7)?,
         expires_at: time(8)?,

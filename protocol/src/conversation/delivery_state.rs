@@ -1,9 +1,11 @@
 //! Delivery states as numbers and words, and the order in which evidence raises them.
 //!
 //! ```text
-//!   queued < held < failed < delivered < read        local: nothing to deliver, whatever is said
+//!   queued < held < failed < partial < delivered < read        local: nothing to deliver, whatever is said
 //! ```
 //! `failed` is only a timer's word, so any evidence of delivery overrides it, and it overrides no evidence.
+
+use std::cmp::Reverse;
 
 use crate::input::Route;
 use crate::step::{DeliveryState, FailReason, Path};
@@ -24,6 +26,7 @@ impl DeliveryState {
             Self::Failed(FailReason::KeyChanged) => 6,
             Self::Failed(FailReason::Refused) => 7,
             Self::Local => 8,
+            Self::Partial { .. } => 9,
         }
     }
 
@@ -39,15 +42,17 @@ impl DeliveryState {
             6 => Self::Failed(FailReason::KeyChanged),
             7 => Self::Failed(FailReason::Refused),
             8 => Self::Local,
+            9 => Self::Partial { delivered: 0, of: 0 },
             _ => return None,
         })
     }
 
-    /// The word for people and programs: `queued`, `held`, `delivered`, `read`, `failed` or `local`.
+    /// The word for people and programs: `queued`, `held`, `partial`, `delivered`, `read`, `failed` or `local`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Held { .. } => "held",
+            Self::Partial { .. } => "partial",
             Self::Delivered { .. } => "delivered",
             Self::Read { .. } => "read",
             Self::Failed(_) => "failed",
@@ -60,6 +65,11 @@ impl DeliveryState {
         match (self, evidence) {
             (Self::Held { relays: a, until: x }, Self::Held { relays: b, until: y }) => {
                 Self::Held { relays: a.max(b), until: x.max(y) }
+            }
+            // Whom it was written to is fixed when it is written; only removals make them fewer.
+            (Self::Partial { delivered: a, of: x }, Self::Partial { delivered: b, of: y }) => {
+                let (delivered, of) = if (a, Reverse(x)) >= (b, Reverse(y)) { (a, x) } else { (b, y) };
+                Self::Partial { delivered, of }
             }
             (Self::Delivered { at: a }, Self::Delivered { at: b }) => Self::Delivered { at: a.min(b) },
             (Self::Read { at: a }, Self::Read { at: b }) => Self::Read { at: a.min(b) },
@@ -74,9 +84,10 @@ impl DeliveryState {
             Self::Queued => 0,
             Self::Held { .. } => 1,
             Self::Failed(_) => 2,
-            Self::Delivered { .. } => 3,
-            Self::Read { .. } => 4,
-            Self::Local => 5,
+            Self::Partial { .. } => 3,
+            Self::Delivered { .. } => 4,
+            Self::Read { .. } => 5,
+            Self::Local => 6,
         }
     }
 
@@ -84,6 +95,7 @@ impl DeliveryState {
         let mut record = state::Delivery { code: self.code().into(), ..Default::default() };
         match self {
             Self::Held { relays, until } => (record.relays, record.until) = (relays.into(), until.0),
+            Self::Partial { delivered, of } => (record.delivered, record.of) = (delivered, of),
             Self::Delivered { at } | Self::Read { at } => record.at = at.0,
             Self::Queued | Self::Failed(_) | Self::Local => {}
         }
@@ -95,6 +107,7 @@ impl DeliveryState {
             Self::Held { .. } => {
                 Self::Held { relays: u8::try_from(record.relays).unwrap_or(u8::MAX), until: UnixTime(record.until) }
             }
+            Self::Partial { .. } => Self::Partial { delivered: record.delivered, of: record.of },
             Self::Delivered { .. } => Self::Delivered { at: UnixTime(record.at) },
             Self::Read { .. } => Self::Read { at: UnixTime(record.at) },
             other => other,
@@ -177,8 +190,11 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) fn any_state() -> impl Strategy<Value = DeliveryState> {
-        (0_u8..9, 0_u8..3, 1_u64..4).prop_map(|(code, relays, t)| match DeliveryState::from_code(code).unwrap() {
+        (0_u8..10, 0_u8..3, 1_u64..4).prop_map(|(code, relays, t)| match DeliveryState::from_code(code).unwrap() {
             DeliveryState::Held { .. } => DeliveryState::Held { relays, until: UnixTime(t) },
+            DeliveryState::Partial { .. } => {
+                DeliveryState::Partial { delivered: relays.into(), of: u32::from(relays) + t as u32 }
+            }
             DeliveryState::Delivered { .. } => DeliveryState::Delivered { at: UnixTime(t) },
             DeliveryState::Read { .. } => DeliveryState::Read { at: UnixTime(t) },
             other => other,
@@ -188,7 +204,7 @@ pub(super) mod tests {
     #[test]
     fn every_code_reads_back_and_no_other() {
         for code in 0..=u8::MAX {
-            assert_eq!(DeliveryState::from_code(code).map(|state| state.code()), (code < 9).then_some(code));
+            assert_eq!(DeliveryState::from_code(code).map(|state| state.code()), (code < 10).then_some(code));
             assert_eq!(Path::from_code(code).map(|path| path.code()), (code < 7).then_some(code));
         }
         assert_eq!(path_of_code(path_code(None)), None);

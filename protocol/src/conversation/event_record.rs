@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::ids::{ChatId, MessageId, PeerKey};
+use crate::ids::{AccountId, ChatId, MessageId, PeerKey};
 use crate::step::{DeliveryState, Event, EventKind};
 use crate::time::UnixTime;
 
@@ -15,6 +15,7 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
         at: event.at.0,
         chat: event.chat.map(|id| id.0.to_vec()).unwrap_or_default(),
         message: event.message.map(|id| id.0.to_vec()).unwrap_or_default(),
+        author: author_of(&event.kind).map(|id| id.0.to_vec()).unwrap_or_default(),
         kind: Some(kind_to_record(&event.kind)),
     }
     .encode_to_vec()
@@ -27,14 +28,25 @@ pub fn decode_event(bytes: &[u8]) -> Option<Event> {
         at: UnixTime(record.at),
         chat: optional(&record.chat, ChatId::read)?,
         message: optional(&record.message, MessageId::read)?,
-        kind: kind_from_record(record.kind?)?,
+        kind: kind_from_record(record.kind?, optional(&record.author, AccountId::read)?)?,
     })
+}
+
+/// The member an event is about, for the kinds that keep it beside the rest.
+fn author_of(kind: &EventKind) -> Option<AccountId> {
+    match kind {
+        EventKind::MessageReceived { author, .. }
+        | EventKind::MessageEdited { author, .. }
+        | EventKind::MessageDeleted { author }
+        | EventKind::MessageReaction { author, .. } => *author,
+        _ => None,
+    }
 }
 
 fn kind_to_record(kind: &EventKind) -> Kind {
     let nothing = state::Nothing {};
     match kind {
-        EventKind::MessageReceived { body, sent_at, reply_to, path } => Kind::Received(state::Received {
+        EventKind::MessageReceived { body, sent_at, reply_to, path, author: _ } => Kind::Received(state::Received {
             body: body.clone(),
             sent_at: sent_at.0,
             reply_to: reply_to.map(|id| id.0.to_vec()).unwrap_or_default(),
@@ -44,10 +56,10 @@ fn kind_to_record(kind: &EventKind) -> Kind {
         EventKind::MessageState { state, path } => {
             Kind::State(state::State { state: Some(state.to_record()), path: path_code(*path) })
         }
-        EventKind::MessageEdited { body } => Kind::Edited(body.clone()),
-        EventKind::MessageDeleted => Kind::Deleted(nothing),
+        EventKind::MessageEdited { body, author: _ } => Kind::Edited(body.clone()),
+        EventKind::MessageDeleted { author: _ } => Kind::Deleted(nothing),
         EventKind::MessageExpired => Kind::Expired(nothing),
-        EventKind::MessageReaction { outgoing, emoji, removed } => {
+        EventKind::MessageReaction { outgoing, emoji, removed, author: _ } => {
             Kind::Reaction(state::Reacted { outgoing: *outgoing, emoji: emoji.clone(), removed: *removed })
         }
         EventKind::ContactAdded => Kind::ContactAdded(nothing),
@@ -65,28 +77,40 @@ fn kind_to_record(kind: &EventKind) -> Kind {
         EventKind::ChatRead => Kind::ChatRead(nothing),
         EventKind::RelayAdded { peer } => Kind::RelayAdded(peer.0.clone()),
         EventKind::RelayQuota { peer } => Kind::RelayQuota(peer.0.clone()),
+        EventKind::GroupUpdated => Kind::GroupUpdated(nothing),
+        EventKind::GroupMemberJoined { account, name } => Kind::GroupJoined(member(account, name, false)),
+        EventKind::GroupMemberLeft { account, name, removed } => Kind::GroupLeft(member(account, name, *removed)),
+        EventKind::GroupJoinRequest { account, name } => Kind::GroupRequest(member(account, name, false)),
+        EventKind::GroupVoided { what, why } => {
+            Kind::GroupVoided(state::Voided { what: what.clone(), why: why.clone() })
+        }
         EventKind::Warning { text } => Kind::Warning(text.clone()),
     }
 }
 
-fn kind_from_record(kind: Kind) -> Option<EventKind> {
+fn member(account: &AccountId, name: &str, removed: bool) -> state::Member {
+    state::Member { account: account.0.to_vec(), name: name.to_owned(), removed }
+}
+
+fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> {
     Some(match kind {
         Kind::Received(received) => EventKind::MessageReceived {
             body: received.body,
             sent_at: UnixTime(received.sent_at),
             reply_to: optional(&received.reply_to, MessageId::read)?,
             path: path_of_code(received.path)?,
+            author,
         },
         Kind::Sent(body) => EventKind::MessageSent { body },
         Kind::State(state) => EventKind::MessageState {
             state: DeliveryState::from_record(&state.state?)?,
             path: path_of_code(state.path),
         },
-        Kind::Edited(body) => EventKind::MessageEdited { body },
-        Kind::Deleted(_) => EventKind::MessageDeleted,
+        Kind::Edited(body) => EventKind::MessageEdited { body, author },
+        Kind::Deleted(_) => EventKind::MessageDeleted { author },
         Kind::Expired(_) => EventKind::MessageExpired,
         Kind::Reaction(state::Reacted { outgoing, emoji, removed }) => {
-            EventKind::MessageReaction { outgoing, emoji, removed }
+            EventKind::MessageReaction { outgoing, emoji, removed, author }
         }
         Kind::ContactAdded(_) => EventKind::ContactAdded,
         Kind::ContactUpdated(_) => EventKind::ContactUpdated,
@@ -99,6 +123,17 @@ fn kind_from_record(kind: Kind) -> Option<EventKind> {
         Kind::ChatRead(_) => EventKind::ChatRead,
         Kind::RelayAdded(peer) => EventKind::RelayAdded { peer: PeerKey(peer) },
         Kind::RelayQuota(peer) => EventKind::RelayQuota { peer: PeerKey(peer) },
+        Kind::GroupUpdated(_) => EventKind::GroupUpdated,
+        Kind::GroupJoined(state::Member { account, name, .. }) => {
+            EventKind::GroupMemberJoined { account: AccountId::read(&account)?, name }
+        }
+        Kind::GroupLeft(state::Member { account, name, removed }) => {
+            EventKind::GroupMemberLeft { account: AccountId::read(&account)?, name, removed }
+        }
+        Kind::GroupRequest(state::Member { account, name, .. }) => {
+            EventKind::GroupJoinRequest { account: AccountId::read(&account)?, name }
+        }
+        Kind::GroupVoided(state::Voided { what, why }) => EventKind::GroupVoided { what, why },
         Kind::Warning(text) => EventKind::Warning { text },
     })
 }
@@ -117,14 +152,22 @@ mod tests {
     fn every_kind() -> Vec<EventKind> {
         let peer = PeerKey(vec![1, 2, 3]);
         let id = MessageId([5; 12]);
+        let account = AccountId([7; 32]);
         vec![
             EventKind::MessageReceived {
                 body: "hi".into(),
                 sent_at: UnixTime(7),
                 reply_to: Some(id),
                 path: Path::Direct(Route::Local),
+                author: None,
             },
-            EventKind::MessageReceived { body: String::new(), sent_at: UnixTime(0), reply_to: None, path: Path::Relay },
+            EventKind::MessageReceived {
+                body: String::new(),
+                sent_at: UnixTime(0),
+                reply_to: None,
+                path: Path::Relay,
+                author: Some(account),
+            },
             EventKind::MessageSent { body: "yo".into() },
             EventKind::MessageState {
                 state: DeliveryState::Held { relays: 2, until: UnixTime(9) },
@@ -132,10 +175,18 @@ mod tests {
             },
             EventKind::MessageState { state: DeliveryState::Delivered { at: UnixTime(9) }, path: None },
             EventKind::MessageState { state: DeliveryState::Failed(FailReason::Refused), path: None },
-            EventKind::MessageEdited { body: "hm".into() },
-            EventKind::MessageDeleted,
+            EventKind::MessageState { state: DeliveryState::Partial { delivered: 2, of: 5 }, path: None },
+            EventKind::MessageEdited { body: "hm".into(), author: None },
+            EventKind::MessageEdited { body: "hm".into(), author: Some(account) },
+            EventKind::MessageDeleted { author: None },
+            EventKind::MessageDeleted { author: Some(account) },
+            EventKind::GroupUpdated,
+            EventKind::GroupMemberJoined { account, name: "N".into() },
+            EventKind::GroupMemberLeft { account, name: "N".into(), removed: true },
+            EventKind::GroupJoinRequest { account, name: "N".into() },
+            EventKind::GroupVoided { what: "w".into(), why: "y".into() },
             EventKind::MessageExpired,
-            EventKind::MessageReaction { outgoing: true, emoji: "👍".into(), removed: false },
+            EventKind::MessageReaction { outgoing: true, emoji: "👍".into(), removed: false, author: Some(account) },
             EventKind::ContactAdded,
             EventKind::ContactUpdated,
             EventKind::ContactRequest { name: "N".into(), hello: "H".into() },

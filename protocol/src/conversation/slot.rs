@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use crate::crypto::fields;
 use crate::crypto::hash::{sha256, trunc};
-use crate::ids::{ChatId, MessageId};
-use crate::limits::{REACTION_BYTES_MAX, SLOT_EDITS_MAX, TEXT_BYTES_MAX};
+use crate::ids::{AccountId, ChatId, MessageId};
+use crate::limits::{REACTION_BYTES_MAX, SLOT_EDITORS_MAX, SLOT_EDITS_MAX, SLOT_REACTIONS_MAX, TEXT_BYTES_MAX};
 use crate::step::{DeliveryState, Path};
 use crate::store::ItemRow;
 use crate::time::UnixTime;
@@ -24,13 +24,15 @@ use super::retention::{ORPHAN_MS, TOMBSTONE_MS, expiry, sooner};
 /// A text that a later edit has replaced is kept up to this length: 64 × 4 KiB bound what a slot holds per author.
 pub const SUPERSEDED_BYTES_MAX: usize = 4 * 1_024;
 
-/// Who did something to a message. Stored: 0 is me, 1 the other account.
+/// Who did something to a message. Stored: 0 is me, 1 the other account, 2 a member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SlotAuthor {
     /// This account.
     Me,
-    /// The other account of the conversation.
+    /// The other account of a conversation of two.
     Peer,
+    /// Another member of the group.
+    Member(AccountId),
 }
 
 /// One operation on a message.
@@ -132,6 +134,16 @@ pub struct Slot {
     pub(super) path: Option<Path>,
 }
 
+impl SlotAuthor {
+    /// The member of a group it is, if it is one.
+    pub fn member(&self) -> Option<AccountId> {
+        match self {
+            Self::Member(account) => Some(*account),
+            Self::Me | Self::Peer => None,
+        }
+    }
+}
+
 impl Slot {
     /// Adds one operation.
     pub fn apply(&mut self, op: &SlotOp) -> Changed {
@@ -205,10 +217,10 @@ impl Slot {
         before != (self.delivery, self.path)
     }
 
-    /// The delivery state: what was raised, else `Local` for a message of the other side and `Queued` for an own one.
+    /// The delivery state: what was raised, else `Local` for a message of somebody else and `Queued` for an own one.
     pub fn delivery(&self) -> DeliveryState {
         let unknown = match self.author() {
-            Some(SlotAuthor::Peer) => DeliveryState::Local,
+            Some(SlotAuthor::Peer | SlotAuthor::Member(_)) => DeliveryState::Local,
             Some(SlotAuthor::Me) | None => DeliveryState::Queued,
         };
         self.delivery.unwrap_or(unknown)
@@ -251,6 +263,7 @@ impl Slot {
             sent_at: text.map_or(stored_at, |text| text.key.ts),
             stored_at,
             outgoing: self.author() == Some(SlotAuthor::Me),
+            author: self.author().and_then(|author| author.member()),
             visible: self.is_visible(),
             body: self.body().unwrap_or_default().to_owned(),
             state: self.delivery().code(),
@@ -309,6 +322,7 @@ impl Slot {
         for oldest in keys.drain(..keys.len().saturating_sub(SLOT_EDITS_MAX)) {
             self.versions.remove(&(author, oldest));
         }
+        self.bound_editors();
         keys.pop();
         for superseded in keys {
             if let Some(body) = self.versions.get_mut(&(author, superseded)) {
@@ -323,7 +337,19 @@ impl Slot {
             return false;
         }
         self.reactions.insert(author, reaction);
-        true
+        while self.reactions.len() > SLOT_REACTIONS_MAX {
+            self.reactions.pop_last();
+        }
+        self.reactions.contains_key(&author)
+    }
+
+    /// Keeps the edits of the least authors, whoever came first: what is left is a function of the set.
+    fn bound_editors(&mut self) {
+        let mut editors: Vec<SlotAuthor> = self.versions.keys().map(|(author, _)| *author).collect();
+        editors.dedup();
+        if let Some(first_out) = editors.get(SLOT_EDITORS_MAX) {
+            self.versions.retain(|(author, _), _| author < first_out);
+        }
     }
 
     pub(super) fn delete(&mut self) {

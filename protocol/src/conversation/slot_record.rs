@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::ids::MessageId;
+use crate::ids::{AccountId, MessageId};
 use crate::store::{ItemRow, StoreError, Table};
 use crate::time::UnixTime;
 
@@ -16,6 +16,7 @@ impl Slot {
     pub fn encode(&self) -> Vec<u8> {
         let text = self.text.as_ref().map(|text| state::Text {
             who: who(text.author),
+            account: account(text.author),
             lamport: text.key.lamport,
             ts: text.key.ts.0,
             op: text.key.op.0.to_vec(),
@@ -26,6 +27,7 @@ impl Slot {
         });
         let versions = self.versions.iter().map(|((author, key), body)| state::Version {
             who: who(*author),
+            account: account(*author),
             lamport: key.lamport,
             ts: key.ts.0,
             op: key.op.0.to_vec(),
@@ -34,6 +36,7 @@ impl Slot {
         });
         let reactions = self.reactions.iter().map(|(author, reaction)| state::Reaction {
             who: who(*author),
+            account: account(*author),
             lamport: reaction.lamport,
             ts: reaction.ts.0,
             op: reaction.op.0.to_vec(),
@@ -65,7 +68,7 @@ impl Slot {
         let mut slot = Self { deleted: record.deleted, path: path_of_code(record.path), ..Self::default() };
         if let Some(text) = record.text {
             slot.text = Some(Text {
-                author: author(text.who)?,
+                author: author(text.who, &text.account)?,
                 key: key(text.lamport, text.ts, &text.op, &text.digest)?,
                 body: text.body,
                 reply_to: if text.reply_to.is_empty() { None } else { Some(MessageId::read(&text.reply_to)?) },
@@ -74,10 +77,10 @@ impl Slot {
         }
         for version in record.versions {
             let key = key(version.lamport, version.ts, &version.op, &version.digest)?;
-            slot.versions.insert((author(version.who)?, key), version.body);
+            slot.versions.insert((author(version.who, &version.account)?, key), version.body);
         }
         for reaction in record.reactions {
-            let of = author(reaction.who)?;
+            let of = author(reaction.who, &reaction.account)?;
             let reaction = Reaction {
                 lamport: reaction.lamport,
                 ts: UnixTime(reaction.ts),
@@ -101,13 +104,20 @@ fn who(author: SlotAuthor) -> u32 {
     match author {
         SlotAuthor::Me => 0,
         SlotAuthor::Peer => 1,
+        SlotAuthor::Member(_) => 2,
     }
 }
 
-fn author(who: u32) -> Option<SlotAuthor> {
+fn account(author: SlotAuthor) -> Vec<u8> {
+    author.member().map(|account| account.0.to_vec()).unwrap_or_default()
+}
+
+/// Rows of before there were groups know 0 and 1 and name no account.
+fn author(who: u32, account: &[u8]) -> Option<SlotAuthor> {
     match who {
         0 => Some(SlotAuthor::Me),
         1 => Some(SlotAuthor::Peer),
+        2 => Some(SlotAuthor::Member(AccountId::read(account)?)),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! A message as people and programs see it, read from its row.
 
-use crate::ids::{ChatId, MessageId};
+use crate::ids::{AccountId, ChatId, MessageId};
 use crate::step::{DeliveryState, Path};
 use crate::store::{ItemRow, StoreError};
 use crate::time::UnixTime;
@@ -16,6 +16,8 @@ pub struct ItemView {
     pub id: MessageId,
     /// True when this account wrote it.
     pub outgoing: bool,
+    /// The member of the group who wrote it; `None` for this account, and for the other side of a conversation of two.
+    pub author: Option<AccountId>,
     /// False while only edits or reactions have arrived, and once it is deleted.
     pub visible: bool,
     /// The text as it is; empty when not visible.
@@ -26,7 +28,7 @@ pub struct ItemView {
     pub edited_at: Option<UnixTime>,
     /// The message it answers.
     pub reply_to: Option<MessageId>,
-    /// Reactions, at most one of each side.
+    /// Reactions, at most one an account.
     pub reactions: Vec<ReactionView>,
     /// True once it was deleted.
     pub deleted: bool,
@@ -88,6 +90,7 @@ pub fn view(row: &ItemRow) -> Result<ItemView, StoreError> {
         chat: row.chat,
         id: row.id,
         outgoing: row.outgoing,
+        author: row.author,
         visible: row.visible,
         edited_at: current.as_ref().filter(|_| !edits.is_empty()).map(|version| version.at),
         body: current.map(|version| version.body).unwrap_or_default(),

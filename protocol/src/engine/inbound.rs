@@ -394,7 +394,11 @@ impl Engine {
         };
         self.add_hop(&chat, &id, hop, turn)?;
         let sent_at = UnixTime(plain.ts_ms);
-        turn.event(Some(chat), Some(id), EventKind::MessageReceived { body: text.body, sent_at, reply_to, path });
+        turn.event(
+            Some(chat),
+            Some(id),
+            EventKind::MessageReceived { body: text.body, sent_at, reply_to, path, author: None },
+        );
         Ok(())
     }
 

@@ -264,7 +264,7 @@ impl Engine {
         let op = self.own_op(chat, SlotOpKind::Edit { body: body.clone() }, turn);
         self.apply_op(chat, id, &op, None, turn)?;
         self.tell_operation(chat, &op, Kind::Edit(edit), turn)?;
-        turn.event(Some(chat), Some(id), EventKind::MessageEdited { body });
+        turn.event(Some(chat), Some(id), EventKind::MessageEdited { body, author: None });
         self.message_reply(id, turn)
     }
 
@@ -286,7 +286,11 @@ impl Engine {
         if self.apply_op(chat, id, &op, None, turn)? != Changed::Nothing {
             let reaction = proto::Reaction { to: id.0.to_vec(), emoji: emoji.clone(), remove };
             self.tell_operation(chat, &op, Kind::React(reaction), turn)?;
-            turn.event(Some(chat), Some(id), EventKind::MessageReaction { outgoing: true, emoji, removed: remove });
+            turn.event(
+                Some(chat),
+                Some(id),
+                EventKind::MessageReaction { outgoing: true, emoji, removed: remove, author: None },
+            );
         }
         Ok(Ok(Reply::Done))
     }
@@ -323,7 +327,7 @@ impl Engine {
     fn delete_here(&mut self, chat: ChatId, id: MessageId, op: &SlotOp, turn: &mut Turn) -> Result<(), StoreError> {
         if self.apply_op(chat, id, op, None, turn)? == Changed::Deleted {
             turn.extend_seen(retention::bury(&chat, &id, turn.now.unix));
-            turn.event(Some(chat), Some(id), EventKind::MessageDeleted);
+            turn.event(Some(chat), Some(id), EventKind::MessageDeleted { author: None });
         }
         Ok(())
     }
@@ -378,7 +382,7 @@ impl Engine {
                 let op = op(SlotOpKind::Edit { body: text.body.clone() });
                 if self.apply_op(chat, id, &op, None, turn)? == Changed::Edited {
                     let body = turn.item(&chat, &id)?.map(|row| row.body).unwrap_or_default();
-                    turn.event(Some(chat), Some(id), EventKind::MessageEdited { body });
+                    turn.event(Some(chat), Some(id), EventKind::MessageEdited { body, author: None });
                 }
             }
             Kind::React(reaction) => {
@@ -389,8 +393,12 @@ impl Engine {
                 }
                 let op = op(SlotOpKind::React { emoji: reaction.emoji.clone(), remove: reaction.remove });
                 if self.apply_op(chat, id, &op, None, turn)? == Changed::Reacted {
-                    let kind =
-                        EventKind::MessageReaction { outgoing: false, emoji: reaction.emoji, removed: reaction.remove };
+                    let kind = EventKind::MessageReaction {
+                        outgoing: false,
+                        emoji: reaction.emoji,
+                        removed: reaction.remove,
+                        author: None,
+                    };
                     turn.event(Some(chat), Some(id), kind);
                 }
             }

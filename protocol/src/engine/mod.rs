@@ -8,13 +8,14 @@
 //!   outbound.rs  sealing and the delivery ladder            relays.rs    the mailbox client
 //!   messages.rs  what a person does with messages           serving.rs   the relay role
 //!   couriers.rs  encounters with other carriers             bags.rs      mail in a file or a text
-//!   sheets.rs    friends who carry
+//!   sheets.rs    friends who carry                       groups.rs    groups
 //! ```
 
 mod account;
 mod bags;
 mod contacts;
 mod couriers;
+mod groups;
 mod handshakes;
 mod inbound;
 mod invites;
@@ -300,6 +301,20 @@ impl Engine {
             Request::RelayAdd { address } => return self.relay_add(id, address, turn),
             Request::RelayList => Ok(Reply::Relays(self.relay_views())),
             Request::RelayRemove { peer } => self.relay_remove(&peer, turn)?,
+            request @ (Request::GroupCreate { .. }
+            | Request::GroupList
+            | Request::Group { .. }
+            | Request::GroupSet { .. }
+            | Request::GroupAdd { .. }
+            | Request::GroupRemove { .. }
+            | Request::GroupSetRole { .. }
+            | Request::GroupMute { .. }
+            | Request::GroupLeave { .. }
+            | Request::GroupInvite { .. }
+            | Request::GroupLinkRevoke { .. }
+            | Request::GroupJoin { .. }
+            | Request::GroupDecide { .. }
+            | Request::Deliveries { .. }) => return self.group_request(id, request, turn),
             Request::Ping { chat, timeout_ms } => return self.ping(id, chat, timeout_ms, turn),
         };
         Ok(Some(answer))

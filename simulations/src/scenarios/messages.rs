@@ -172,7 +172,7 @@ pub(super) fn changes(world: &mut World) -> Result<(), Failure> {
     };
     world.run_until("edit, reaction and deletion arrive", HOUR_MS, |world| {
         let gone = |event: &silbo_protocol::step::Event| {
-            event.message == Some(gone) && event.kind == EventKind::MessageDeleted
+            event.message == Some(gone) && matches!(event.kind, EventKind::MessageDeleted { .. })
         };
         of_kept(world, |kind| matches!(kind, EventKind::MessageEdited { .. }))
             && of_kept(world, |kind| matches!(kind, EventKind::MessageReaction { .. }))

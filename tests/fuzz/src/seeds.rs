@@ -137,6 +137,7 @@ fn events() -> Vec<Vec<u8>> {
             sent_at: UnixTime(1),
             reply_to: Some(MessageId([3; 12])),
             path: silbo_protocol::step::Path::Relay,
+            author: None,
         },
     ];
     let event = |kind| Event {

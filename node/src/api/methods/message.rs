@@ -145,7 +145,7 @@ fn reached(state: ItemState, wanted: WaitState) -> bool {
     let level = match state {
         ItemState::Failed => return false,
         ItemState::Queued => WaitState::Queued,
-        ItemState::Held => WaitState::Held,
+        ItemState::Held | ItemState::Partial => WaitState::Held,
         ItemState::Delivered => WaitState::Delivered,
         ItemState::Read | ItemState::Received | ItemState::Note => WaitState::Read,
     };

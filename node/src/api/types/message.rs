@@ -36,7 +36,9 @@ pub enum ItemState {
     Queued,
     /// Relays have signed that they hold it.
     Held,
-    /// The other device has stored it.
+    /// Devices of some members of the group have stored it.
+    Partial,
+    /// The other device has stored it; in a group, a device of every member.
     Delivered,
     /// A person has read it.
     Read,

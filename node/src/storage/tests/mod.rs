@@ -49,6 +49,7 @@ fn item(chat: ChatId, number: u64, body: &str) -> ItemRow {
         sent_at: UnixTime(number),
         stored_at: UnixTime(number + 1),
         outgoing: number.is_multiple_of(2),
+        author: None,
         visible: true,
         body: body.to_owned(),
         state: 3,
@@ -75,6 +76,7 @@ fn received(chat: ChatId, number: u64, body: &str) -> Event {
             sent_at: UnixTime(number),
             reply_to: None,
             path: silbo_protocol::step::Path::Relay,
+            author: None,
         },
     }
 }
