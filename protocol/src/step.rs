@@ -2,7 +2,7 @@
 
 use crate::carry::store::CarrySettings;
 pub use crate::group::view::{
-    GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView,
+    FormerMemberView, GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView,
 };
 use crate::ids::{AccountId, ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
 use crate::input::{InviteKind, RelayLimits, RequestId, Route};

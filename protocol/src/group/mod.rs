@@ -11,4 +11,6 @@ pub mod view;
 
 pub use role::GroupRole;
 pub use settings::{GroupChanges, GroupHistory};
-pub use view::{GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView};
+pub use view::{
+    FormerMemberView, GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView,
+};

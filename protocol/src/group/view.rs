@@ -37,6 +37,8 @@ pub struct GroupView {
     pub role: Option<GroupRole>,
     /// Everybody, by account id.
     pub members: Vec<MemberView>,
+    /// Everybody who was a member once and is not any more, by account id: their messages stay, and need a name.
+    pub former: Vec<FormerMemberView>,
     /// A short name of the keys in use: equal on two devices that read the same messages.
     pub epoch: [u8; 4],
     /// True while the keys have to be renewed before anything is sent (somebody was removed).
@@ -80,6 +82,15 @@ pub struct MemberView {
     pub added_by: Option<AccountId>,
     /// Until when they may not write.
     pub muted_until: Option<UnixTime>,
+}
+
+/// Somebody who left a group or was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormerMemberView {
+    /// Who.
+    pub account: AccountId,
+    /// The name they gave themselves; empty while unknown.
+    pub name: String,
 }
 
 /// An invitation to a group.
