@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use silbo_protocol::ids::{ChatId, MessageId};
+use silbo_protocol::ids::{AccountId, ChatId, MessageId};
 use silbo_protocol::store::ItemRow;
 use silbo_protocol::time::UnixTime;
 
@@ -12,7 +12,8 @@ use super::{Database, PRIVATE_FILE, StorageError, event_log, search_index};
 
 /// Columns of a row as [`read_row`] expects them.
 pub(super) const COLUMNS: &str = "items.chat, items.id, items.lamport, items.sent_at, items.stored_at, items.outgoing, \
-     items.visible, items.state, items.expires_at, items.body, items.body_at, items.slot";
+     items.visible, items.state, items.expires_at, items.body, items.body_at, items.slot, \
+     items.author";
 
 impl Database {
     /// Up to `limit` visible messages of a conversation, oldest first: the latest before `before`, or the earliest after
@@ -246,26 +247,37 @@ fn indexed(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<Opt
 
 fn update(connection: &Connection, item: &ItemRow, body: &str, row: i64) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "UPDATE items SET stored_at = ?2, outgoing = ?3, visible = ?4, state = ?5, expires_at = ?6, body_at = ?7, slot = ?8
+        "UPDATE items SET stored_at = ?2, outgoing = ?3, visible = ?4, state = ?5, expires_at = ?6, body_at = ?7, slot = ?8,
+           author = ?9
          WHERE row = ?1",
     )?;
     let (stored_at, expires_at) = (integer(item.stored_at.0), integer(item.expires_at.0));
     let (body_at, slot) = without_body(&item.slot, body);
     statement
-        .execute(params![row, stored_at, item.outgoing, item.visible, item.state, expires_at, body_at, guarded(&slot)])
+        .execute(params![
+            row,
+            stored_at,
+            item.outgoing,
+            item.visible,
+            item.state,
+            expires_at,
+            body_at,
+            guarded(&slot),
+            author_of(item)
+        ])
         .map(drop)
 }
 
 fn write(connection: &Connection, item: &ItemRow, body: &str, row: Option<i64>) -> rusqlite::Result<i64> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO items(row, chat, id, lamport, sent_at, stored_at, outgoing, visible, state, expires_at, body, body_at,
-                           slot)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                           slot, author)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
          ON CONFLICT(chat, id) DO UPDATE SET
            lamport = excluded.lamport, sent_at = excluded.sent_at, stored_at = excluded.stored_at,
            outgoing = excluded.outgoing, visible = excluded.visible, state = excluded.state,
            expires_at = excluded.expires_at, body = excluded.body, body_at = excluded.body_at,
-           slot = excluded.slot
+           slot = excluded.slot, author = excluded.author
          RETURNING row",
     )?;
     let (body_at, slot) = without_body(&item.slot, body);
@@ -284,18 +296,24 @@ fn write(connection: &Connection, item: &ItemRow, body: &str, row: Option<i64>) 
             body,
             body_at,
             guarded(&slot),
+            author_of(item),
         ],
         |row| row.get(0),
     )
 }
 
-/// A row of [`COLUMNS`]; `None` if the end of its slot is not what was written.
+/// A row of [`COLUMNS`]; `None` if the end of its slot or of its author is not what was written.
 fn read_row(row: &Row<'_>) -> rusqlite::Result<Option<ItemRow>> {
     let time = |at| row.get(at).map(|ms| UnixTime(natural(ms)));
     let body: String = row.get(9)?;
     let Some(slot) = unguarded(row.get(11)?).and_then(|slot| with_body(slot, &body, row.get(10).ok()?)) else {
         return Ok(None);
     };
+    let stored: Vec<u8> = row.get(12)?;
+    let author = unguarded(stored.clone()).and_then(|account| AccountId::read(&account));
+    if author.is_none() && !stored.is_empty() {
+        return Ok(None);
+    }
     Ok(Some(ItemRow {
         chat: ChatId(row.get(0)?),
         id: MessageId(row.get(1)?),
@@ -303,13 +321,18 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Option<ItemRow>> {
         sent_at: time(3)?,
         stored_at: time(4)?,
         outgoing: row.get(5)?,
-        author: None,
+        author,
         visible: row.get(6)?,
         state: row.get(7)?,
         expires_at: time(8)?,
         body,
         slot,
     }))
+}
+
+/// The column behind the slot: nothing, or a guarded account.
+fn author_of(item: &ItemRow) -> Vec<u8> {
+    item.author.map(|account| guarded(account.as_bytes())).unwrap_or_default()
 }
 
 /// Where a slot may hold its body and still be kept without it: its text is its first long field.

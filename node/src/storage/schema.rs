@@ -77,6 +77,10 @@ pub(super) const PRIVATE: &[Migration] = &["
         expires_at  INTEGER NOT NULL DEFAULT 0,   -- 0 never
         last_used_at INTEGER NOT NULL DEFAULT 0   -- 0 never
     ) STRICT;
+", "
+    -- The member of a group who wrote it; empty for this account and for the other side of a conversation of two. It lies
+    -- behind the slot, so it has a guard byte of its own; where it is empty, the slot still ends the record.
+    ALTER TABLE items ADD COLUMN author BLOB NOT NULL DEFAULT x'';
 "];
 
 /// Steps of the mailbox file.

@@ -1,5 +1,6 @@
 //! Files that were changed behind our back.
 
+use silbo_protocol::ids::AccountId;
 use silbo_protocol::store::{Store, StoreError};
 
 use super::super::{CHECK_FILE, DATABASE_FILES, SearchQuery, StorageError};
@@ -33,7 +34,9 @@ fn filled(dir: &Path) -> Content {
     for number in 0..12_u8 {
         writes.push(put(Table::Session, &[number], &vec![number; 1_500 * usize::from(number)]));
         writes.push(put(Table::MailItem, &[number], &vec![number; 700 * usize::from(number)]));
-        writes.push(put_item(item(ADA, u64::from(number), &format!("message number {number} ").repeat(40))));
+        let mut row = item(ADA, u64::from(number), &format!("message number {number} ").repeat(40));
+        row.author = number.is_multiple_of(3).then_some(AccountId([number; 32]));
+        writes.push(put_item(row));
         writes.push(Write::AppendEvent(received(ADA, u64::from(number), "message")));
     }
     commit(&mut database, &writes);

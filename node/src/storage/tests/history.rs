@@ -1,5 +1,7 @@
 //! Pages of a conversation, and finding messages by their text.
 
+use silbo_protocol::ids::AccountId;
+
 use super::super::SearchQuery;
 use super::*;
 
@@ -68,6 +70,26 @@ fn a_message_is_found_by_its_id_in_whichever_conversation() {
     commit(&mut database, &[put_item(item(BOB, 7, "seven"))]);
     assert_eq!(database.item_by_id(&id(7)).expect("read"), Some(item(BOB, 7, "seven")));
     assert_eq!(database.item_by_id(&id(8)).expect("read"), None);
+}
+
+#[test]
+fn history_and_search_say_which_member_wrote_a_message() {
+    let dir = folder();
+    let mut database = open(dir.path());
+    let mut rows = [item(ADA, 1, "tea"), item(ADA, 2, "tea"), item(ADA, 3, "tea for all of us: ".repeat(20).trim())];
+    rows[0].author = Some(AccountId([5; 32]));
+    rows[2].author = Some(AccountId([0; 32]));
+    commit(&mut database, &rows.clone().map(put_item));
+    assert_eq!(database.history(&ADA, None, None, 9).expect("history"), rows);
+    let query = SearchQuery { text: "tea".to_owned(), limit: 9, ..SearchQuery::default() };
+    let authors: Vec<_> = database.search(&query).expect("search").iter().map(|row| row.author).collect();
+    assert_eq!(authors, [rows[2].author, None, rows[0].author]);
+    // A state that moves rewrites the row where it lies.
+    rows[0].state = 2;
+    commit(&mut database, &[put_item(rows[0].clone())]);
+    assert_eq!(database.item_by_id(&id(1)).expect("read"), Some(rows[0].clone()));
+    database.private.execute("UPDATE items SET author = zeroblob(33) WHERE outgoing = 0", []).expect("a zeroed page");
+    assert!(database.item_by_id(&id(1)).is_err(), "a zeroed author is damage, not another member");
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 
 use rusqlite::Connection;
+use silbo_protocol::ids::AccountId;
 use silbo_protocol::store::Store;
 
-use super::super::{DATABASE_FILES, StorageError, schema};
+use super::super::SearchQuery;
+use super::super::{DATABASE_FILES, PRIVATE_FILE, StorageError, file, schema};
 use super::*;
 
 fn files(dir: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
@@ -83,7 +85,7 @@ fn files_are_readable_by_their_owner_alone() {
 
 #[test]
 fn t71_a_file_of_a_later_version_is_refused_with_a_message_and_stays_untouched() {
-    for (file, name) in DATABASE_FILES.into_iter().enumerate() {
+    for ((file, name), known) in DATABASE_FILES.into_iter().enumerate().zip([2, 1]) {
         let dir = folder();
         let database = open(dir.path());
         let connection = if file == 0 { &database.private } else { &database.mailbox };
@@ -91,7 +93,7 @@ fn t71_a_file_of_a_later_version_is_refused_with_a_message_and_stays_untouched()
         database.close().expect("close");
         let before = std::fs::read(dir.path().join(name)).expect("read");
         let refused = Database::open(dir.path(), &key()).expect_err("a later version");
-        assert_eq!(refused, StorageError::Newer { file: name, found: 99, known: 1 });
+        assert_eq!(refused, StorageError::Newer { file: name, found: 99, known });
         assert_eq!(refused.class(), 11);
         assert!(refused.to_string().contains("99"));
         assert_eq!(std::fs::read(dir.path().join(name)).expect("read"), before);
@@ -120,6 +122,50 @@ fn t71_a_migration_happens_whole_or_not_at_all() {
     assert_eq!(sum(&connection), 3);
     let older = schema::migrate(&connection, "test", &[first]).expect_err("an older program");
     assert_eq!(older, StorageError::Newer { file: "test", found: 2, known: 1 });
+}
+
+#[test]
+fn t71_messages_of_the_first_version_are_read_found_and_changed() {
+    let dir = folder();
+    let opening = file::Opening {
+        path: dir.path().join(PRIVATE_FILE),
+        name: PRIVATE_FILE,
+        key: key().derive("silbo private database v1"),
+        log_pages: file::PRIVATE_LOG_PAGES,
+        exists: false,
+        key_is_right: false,
+    };
+    let first = opening.open(&schema::PRIVATE[..1]).expect("a file of the first version");
+    let old = [item(ADA, 1, "meet at the lighthouse"), item(ADA, 2, "yes")];
+    for row in &old {
+        first
+            .execute(
+                "INSERT INTO items(chat, id, lamport, sent_at, stored_at, outgoing, visible, state, expires_at, body, body_at, slot)
+                 VALUES (?1, ?2, ?3, ?3, ?3 + 1, ?4, 1, 3, 0, ?5, -1, ?6)",
+                rusqlite::params![
+                    row.chat.0,
+                    row.id.0,
+                    i64::try_from(row.lamport).expect("small"),
+                    row.outgoing,
+                    row.body,
+                    [row.slot.as_slice(), &[1]].concat()
+                ],
+            )
+            .expect("a message as the first version kept it");
+    }
+    first.close().expect("close");
+
+    let mut database = open(dir.path());
+    assert_eq!(database.history(&ADA, None, None, 9).expect("history"), old);
+    let query = SearchQuery { text: "light".to_owned(), limit: 9, ..SearchQuery::default() };
+    assert_eq!(database.search(&query).expect("search"), old[..1]);
+    let mut of_member = item(ADA, 1, "meet at the lighthouse");
+    of_member.author = Some(AccountId([5; 32]));
+    commit(&mut database, &[put_item(of_member.clone())]);
+    assert_eq!(database.item_by_id(&id(1)).expect("read"), Some(of_member));
+    database.integrity_check().expect("intact");
+    database.close().expect("close");
+    assert_eq!(open(dir.path()).item_by_id(&id(2)).expect("read"), Some(old[1].clone()));
 }
 
 #[test]
