@@ -201,6 +201,7 @@ async fn every_reading_method_answers_on_a_fresh_node() {
         "rpc.discover",
         "invite.list",
         "contact.list",
+        "group.list",
         "relay.list",
         "relay.status",
         "mesh.status",
@@ -297,6 +298,62 @@ async fn a_bag_is_packed_and_opened_and_a_damaged_one_is_refused_with_advice() {
     node.refused("message.pack", json!({ "maxBytes": (512 << 10) + 1 }), "invalid_params").await;
     node.refused("message.pack", json!({ "chat": "Zoe" }), "not_found").await;
     node.refused("message.send", json!({ "chat": "me", "body": "x", "ttlS": 5 }), "invalid_params").await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn groups_are_asked_for_by_name_and_refused_with_the_field_at_fault() {
+    let node = Node::start().await;
+    assert_eq!(node.ok("group.list", json!({})).await["items"], json!([]));
+    for (method, params) in [
+        ("group.get", json!({ "group": "#climbing" })),
+        ("group.set", json!({ "group": "#climbing", "topic": "ropes" })),
+        ("group.remove", json!({ "group": "climbing", "members": ["bob"] })),
+        ("group.setRole", json!({ "group": "#climbing", "member": "bob", "role": "admin" })),
+        ("group.mute", json!({ "group": "#climbing", "member": "bob", "seconds": 60 })),
+        ("group.leave", json!({ "group": "#climbing" })),
+        ("group.invite", json!({ "group": "#climbing" })),
+        ("group.revokeLink", json!({ "group": "#climbing", "link": "x" })),
+        ("group.decide", json!({ "group": "#climbing", "member": "bob", "accept": true })),
+    ] {
+        let error = node.refused(method, params, "not_found").await;
+        assert_eq!((&error["code"], &error["data"]["field"]), (&json!(-32_004), &json!("group")), "{method}: {error}");
+        assert!(error["data"]["hint"].is_string(), "{method}");
+    }
+    for (method, params) in [
+        ("message.send", json!({ "chat": "#climbing", "body": "hi" })),
+        ("history.list", json!({ "chat": "#climbing" })),
+        ("retention.show", json!({ "chat": "#climbing" })),
+    ] {
+        assert_eq!(node.refused(method, params, "not_found").await["data"]["field"], "chat", "{method}");
+    }
+    for (field, method, params) in [
+        ("name", "group.create", json!({ "name": "#" })),
+        ("topic", "group.create", json!({ "name": "climbing", "topic": "x".repeat(513) })),
+        ("members", "group.create", json!({ "name": "climbing", "members": ["me"] })),
+        ("members", "group.create", json!({ "name": "climbing", "members": ["#climbing"] })),
+        ("members", "group.add", json!({ "group": "#climbing", "members": [] })),
+        ("uses", "group.invite", json!({ "group": "#climbing", "uses": 0 })),
+        ("avatar", "group.set", json!({ "group": "#climbing", "avatar": "not base64!" })),
+        ("contact", "contact.show", json!({ "contact": "#climbing" })),
+    ] {
+        assert_eq!(node.refused(method, params, "invalid_params").await["data"]["field"], field, "{method}");
+    }
+    node.refused("group.set", json!({ "group": "#climbing" }), "invalid_params").await;
+    node.refused("group.setRole", json!({ "group": "x", "member": "y", "role": "king" }), "invalid_params").await;
+    node.refused("group.create", json!({ "name": "climbing", "members": ["Zoe"] }), "not_found").await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_note_to_self_is_delivered_to_nobody() {
+    let node = Node::start().await;
+    let note = node.ok("message.send", json!({ "chat": "me", "body": "buy bread" })).await;
+    let deliveries = node.ok("message.deliveries", json!({ "id": note["id"] })).await;
+    assert_eq!((&deliveries["state"], &deliveries["members"]), (&json!("note"), &json!([])));
+    let shown = node.ok("message.show", json!({ "id": note["id"] })).await;
+    assert!(shown.get("author").is_none() && shown.get("partial").is_none(), "{shown}");
+    node.refused("message.deliveries", json!({ "id": "zzz" }), "not_found").await;
     node.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! From the core's views to what is shown. No rule lives here: each function only gives names and forms.
 
 use silbo_protocol::carry::store::CarrySettings;
-use silbo_protocol::ids::{ChatId, PeerAddress, PeerKey};
+use silbo_protocol::ids::{AccountId, ChatId, PeerAddress, PeerKey};
 use silbo_protocol::input::{InviteKind, Route};
 use silbo_protocol::limits::{CARRIED_BYTES_MAX, CARRIED_ENVELOPES_MAX};
 use silbo_protocol::step::{
@@ -10,6 +10,8 @@ use silbo_protocol::step::{
 };
 use silbo_transports::internet::{multiaddr_text, peer_text};
 
+use super::groups::name_or_account;
+use super::members::Members;
 use super::types;
 use silbo_protocol::wire::base64;
 
@@ -107,17 +109,20 @@ pub(super) struct StateParts {
     pub(super) state: types::ItemState,
     pub(super) held: Option<types::HeldBy>,
     pub(super) failed: Option<String>,
+    pub(super) partial: Option<types::PartOf>,
 }
 
 /// A delivery state; `outgoing` tells a note to self from a message received.
 pub(super) fn state(state: DeliveryState, outgoing: bool) -> StateParts {
-    let plain = |state| StateParts { state, held: None, failed: None };
+    let plain = |state| StateParts { state, held: None, failed: None, partial: None };
     match state {
         DeliveryState::Queued => plain(types::ItemState::Queued),
         DeliveryState::Held { relays, until } => {
             StateParts { held: Some(types::HeldBy { relays, until_at: until.0 }), ..plain(types::ItemState::Held) }
         }
-        DeliveryState::Partial { .. } => plain(types::ItemState::Partial),
+        DeliveryState::Partial { delivered, of } => {
+            StateParts { partial: Some(types::PartOf { delivered, of }), ..plain(types::ItemState::Partial) }
+        }
         DeliveryState::Delivered { .. } => plain(types::ItemState::Delivered),
         DeliveryState::Read { .. } => plain(types::ItemState::Read),
         DeliveryState::Failed(reason) => {
@@ -144,6 +149,7 @@ pub(super) fn trace(trace: TraceView, state: types::ItemState) -> types::Trace {
         chat: trace.chat.full(),
         state,
         hops: trace.hops.into_iter().map(hop).collect(),
+        members: None,
     }
 }
 
@@ -238,8 +244,8 @@ pub(super) fn mesh(view: MeshView) -> types::Mesh {
     }
 }
 
-/// A persisted event; `name` is what the contact is called here.
-pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -> types::Event {
+/// A persisted event; `name` is what the contact or the group is called here.
+pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, members: &Members) -> types::Event {
     let shown = types::Event {
         seq: Some(seq),
         epoch: Some(epoch.to_owned()),
@@ -250,30 +256,46 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -
         name,
         ..types::Event::default()
     };
+    // In a group, who did it; in a conversation of two, nothing.
+    let by = |shown: types::Event, author: Option<AccountId>| {
+        let author = event.chat.and_then(|chat| members.author(&chat, author));
+        let (from, account) = author.map(|author| (author.name, author.account)).unzip();
+        types::Event { from, author: account, ..shown }
+    };
+    let about = |shown: types::Event, account: AccountId, name: String| types::Event {
+        member: Some(name_or_account(name, &account)),
+        account: Some(account.full()),
+        ..shown
+    };
     match event.kind {
-        EventKind::MessageReceived { body, sent_at, reply_to, path: way, author: _ } => types::Event {
-            body: Some(body),
-            sent_at: Some(sent_at.0),
-            reply_to: reply_to.map(|id| id.full()),
-            path: Some(path(way)),
-            from: shown.chat.clone(),
-            ..shown
-        },
-        EventKind::MessageSent { body } | EventKind::MessageEdited { body, author: _ } => {
-            types::Event { body: Some(body), ..shown }
+        EventKind::MessageReceived { body, sent_at, reply_to, path: way, author } => {
+            let from = shown.chat.clone();
+            let shown = by(shown, author);
+            types::Event {
+                body: Some(body),
+                sent_at: Some(sent_at.0),
+                reply_to: reply_to.map(|id| id.full()),
+                path: Some(path(way)),
+                from: shown.from.clone().or(from),
+                ..shown
+            }
         }
+        EventKind::MessageSent { body } => types::Event { body: Some(body), ..shown },
+        EventKind::MessageEdited { body, author } => types::Event { body: Some(body), ..by(shown, author) },
+        EventKind::MessageDeleted { author } => by(shown, author),
         EventKind::MessageState { state: reached, path: way } => {
             let parts = state(reached, true);
             types::Event {
                 state: Some(parts.state),
                 held: parts.held,
                 failed: parts.failed,
+                partial: parts.partial,
                 path: way.map(path),
                 ..shown
             }
         }
-        EventKind::MessageReaction { outgoing, emoji, removed, author: _ } => {
-            types::Event { outgoing: Some(outgoing), emoji: Some(emoji), removed: Some(removed), ..shown }
+        EventKind::MessageReaction { outgoing, emoji, removed, author } => {
+            types::Event { outgoing: Some(outgoing), emoji: Some(emoji), removed: Some(removed), ..by(shown, author) }
         }
         EventKind::ContactRequest { name, hello } => types::Event { name: Some(name), hello: Some(hello), ..shown },
         EventKind::ChatRetention { seconds, outgoing } => {
@@ -282,13 +304,15 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>) -
         EventKind::RelayAdded { peer: key } | EventKind::RelayQuota { peer: key } => {
             types::Event { peer: Some(peer(&key)), ..shown }
         }
+        EventKind::GroupMemberJoined { account, name } | EventKind::GroupJoinRequest { account, name } => {
+            about(shown, account, name)
+        }
+        EventKind::GroupMemberLeft { account, name, removed } => {
+            types::Event { removed: Some(removed), ..about(shown, account, name) }
+        }
+        EventKind::GroupVoided { what, why } => types::Event { what: Some(what), why: Some(why), ..shown },
         EventKind::Warning { text } => types::Event { text: Some(text), ..shown },
-        EventKind::MessageDeleted { .. }
-        | EventKind::GroupUpdated
-        | EventKind::GroupMemberJoined { .. }
-        | EventKind::GroupMemberLeft { .. }
-        | EventKind::GroupJoinRequest { .. }
-        | EventKind::GroupVoided { .. }
+        EventKind::GroupUpdated
         | EventKind::MessageExpired
         | EventKind::ContactAdded
         | EventKind::ContactUpdated

@@ -3,7 +3,6 @@
 //! A feed wakes when the newest committed number changes and reads the log again; it never asks in a loop. What it has
 //! read is bounded by one page; a reader that does not keep up only falls behind in the log.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,6 +18,7 @@ use super::connection::Connection;
 use super::convert;
 use super::error::ApiError;
 use super::limits::{EVENTS_PER_READ, LABEL_BYTES_MAX};
+use super::members::Members;
 use super::reads::{self, EventPage};
 use super::registry::{Method, open};
 use super::types::{self, Event, EventsSubscribe, Gap};
@@ -91,26 +91,49 @@ pub(super) async fn start(
     }
 }
 
-/// Turns a page of the log into events, with the names of their contacts.
+/// Turns a page of the log into events, with the names of their contacts, groups and members.
 pub(super) async fn named(api: &Api, page: EventPage, filter: &Filter) -> Vec<Event> {
-    let mut names: BTreeMap<ChatId, Option<String>> = BTreeMap::new();
+    let mut names = Names::default();
     let mut events = Vec::new();
     for (seq, event) in page.events {
         if !filter.wants(event_kind_name(&event.kind), event.chat.as_ref()) {
             continue;
         }
         let name = match event.chat {
-            Some(chat) => {
-                if let Entry::Vacant(unknown) = names.entry(chat) {
-                    unknown.insert(people::name(api, chat).await);
-                }
-                names.get(&chat).cloned().flatten()
-            }
+            Some(chat) => names.of(api, chat).await,
             None => None,
         };
-        events.push(convert::event(seq, &page.epoch, event, name));
+        events.push(convert::event(seq, &page.epoch, event, name, &names.members));
     }
     events
+}
+
+/// What the conversations of a page are called, each asked for once.
+#[derive(Default)]
+struct Names {
+    known: BTreeMap<ChatId, Option<String>>,
+    members: Members,
+}
+
+impl Names {
+    async fn of(&mut self, api: &Api, chat: ChatId) -> Option<String> {
+        if let Some(known) = self.known.get(&chat) {
+            return known.clone();
+        }
+        let mut name = people::name(api, chat).await;
+        if name.is_none() {
+            let learned = match api.me().await {
+                Ok(me) => self.members.learn(api, &me, chat).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = learned {
+                tracing::debug!(%error, "the members of a conversation are not known");
+            }
+            name = self.members.group_name(&chat).map(str::to_owned);
+        }
+        self.known.insert(chat, name.clone());
+        name
+    }
 }
 
 /// The numbers between a cursor and the oldest event kept.
@@ -190,7 +213,7 @@ impl Feed {
         if !self.filter.wants(&shown.kind, Some(&chat)) {
             return None;
         }
-        shown.name = people::name(&self.api, chat).await;
+        shown.name = Names::default().of(&self.api, chat).await;
         Some(shown)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use silbo_protocol::ids::ChatId;
-use silbo_protocol::input::Request;
+use silbo_protocol::input::{GroupChanges, Request};
 use silbo_protocol::step::Reply;
 
 use super::unexpected;
@@ -12,7 +12,7 @@ use crate::api::types::{
     ByChat, ByContact, Contact, ContactAdd, ContactList, ContactSet, ContactVerify, Done, List, Retention,
     RetentionSet, Verification,
 };
-use crate::api::{Api, convert, people};
+use crate::api::{Api, convert, members, people};
 
 pub(super) async fn add(api: Arc<Api>, params: ContactAdd) -> Result<Contact, ApiError> {
     match api.core.request(Request::ContactAdd { link: params.link, alias: params.alias }).await? {
@@ -87,7 +87,14 @@ pub(super) async fn retention_show(api: Arc<Api>, params: ByChat) -> Result<Rete
 
 pub(super) async fn retention_set(api: Arc<Api>, params: RetentionSet) -> Result<Retention, ApiError> {
     let chat = people::find(&api, &params.chat, "chat").await?;
-    api.core.request(Request::SetRetention { chat, seconds: params.seconds }).await?;
+    let request = match members::view(&api, chat).await? {
+        Some(_) => {
+            let changes = GroupChanges { retention_s: Some(params.seconds), ..GroupChanges::default() };
+            Request::GroupSet { chat, changes }
+        }
+        None => Request::SetRetention { chat, seconds: params.seconds },
+    };
+    api.core.request(request).await?;
     Ok(Retention { chat: chat.full(), seconds: params.seconds })
 }
 
@@ -95,6 +102,8 @@ async fn retention(api: &Api, chat: ChatId) -> Result<Retention, ApiError> {
     let me = api.me().await?;
     let seconds = if me.chat == chat {
         me.retention_s
+    } else if let Some(group) = members::view(api, chat).await? {
+        group.retention_s
     } else {
         match api.core.request(Request::Contact { chat }).await? {
             Reply::Contact(contact) => contact.retention_s,

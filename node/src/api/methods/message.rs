@@ -7,19 +7,20 @@ use silbo_protocol::conversation::{self, ItemView, SlotAuthor};
 use silbo_protocol::ids::{ChatId, MessageId};
 use silbo_protocol::input::Request;
 use silbo_protocol::limits::TEXT_BYTES_MAX;
-use silbo_protocol::step::Reply;
+use silbo_protocol::step::{MeView, MemberDelivery, Reply};
 use silbo_protocol::store::ItemRow;
 use silbo_protocol::time::UnixTime;
 
 use super::unexpected;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::limits::{PAGE_MAX, WAIT_MS_MAX};
+use crate::api::members::Members;
 use crate::api::types::{
-    ById, Count, Done, History, HistoryList, Item, ItemState, List, MessageDelete, MessageEdit, MessageReact,
-    MessageRead, MessageSend, MessageTyping, MessageWait, Reaction, SearchFind, Sent, TextVersion, Trace, WaitState,
-    Waited,
+    ById, Count, Deliveries, Done, History, HistoryList, Item, ItemState, List, MessageDelete, MessageEdit,
+    MessageReact, MessageRead, MessageSend, MessageTyping, MessageWait, Reaction, SearchFind, Sent, TextVersion, Trace,
+    WaitState, Waited,
 };
-use crate::api::{Api, convert, people};
+use crate::api::{Api, convert, groups, people};
 use crate::storage::SearchQuery;
 
 /// Messages one call may delete.
@@ -99,8 +100,48 @@ pub(super) async fn trace(api: Arc<Api>, params: ById) -> Result<Trace, ApiError
     let id = message_id(&params.id, "id")?;
     let shown = item(&api, id).await?;
     match api.core.request(Request::Trace { id }).await? {
-        Reply::Trace(trace) => Ok(convert::trace(trace, shown.state)),
+        Reply::Trace(trace) => {
+            let mut trace = convert::trace(trace, shown.state);
+            if shown.author.is_some() && shown.outgoing {
+                trace.members = Some(member_deliveries(&api, &shown, id).await?);
+            }
+            Ok(trace)
+        }
         _ => Err(unexpected("Trace")),
+    }
+}
+
+/// In a conversation of two, the one member is the contact.
+pub(super) async fn deliveries(api: Arc<Api>, params: ById) -> Result<Deliveries, ApiError> {
+    let id = message_id(&params.id, "id")?;
+    let shown = item(&api, id).await?;
+    let members = member_deliveries(&api, &shown, id).await?;
+    Ok(Deliveries { id: shown.id, chat: shown.chat, state: shown.state, partial: shown.partial, members })
+}
+
+async fn member_deliveries(
+    api: &Api,
+    item: &Item,
+    id: MessageId,
+) -> Result<Vec<crate::api::types::MemberDelivery>, ApiError> {
+    if item.author.is_some() {
+        return match api.core.request(Request::Deliveries { id }).await? {
+            Reply::Deliveries(list) => Ok(list.into_iter().map(groups::delivery).collect()),
+            _ => Err(unexpected("Deliveries")),
+        };
+    }
+    // Nothing is delivered of a note to self, nor by us of what another wrote.
+    if !item.outgoing || item.state == ItemState::Note {
+        return Ok(Vec::new());
+    }
+    let row = api.core.read(move |db| db.item_by_id(&id)).await?.ok_or_else(|| no_message("id"))?;
+    let state = view_of(&row)?.delivery;
+    match api.core.request(Request::Contact { chat: row.chat }).await? {
+        Reply::Contact(contact) => {
+            let delivery = MemberDelivery { account: contact.account, name: contact.profile_name, state };
+            Ok(vec![groups::delivery(delivery)])
+        }
+        _ => Err(unexpected("Contact")),
     }
 }
 
@@ -108,14 +149,20 @@ pub(super) async fn trace(api: Arc<Api>, params: ById) -> Result<Trace, ApiError
 pub(super) async fn wait(api: Arc<Api>, params: MessageWait) -> Result<Waited, ApiError> {
     let id = message_id(&params.id, "id")?;
     let mut head = api.core.event_head();
+    let me = api.me().await?;
+    let mut members = Members::default();
     let timeout = tokio::time::sleep(Duration::from_millis(params.timeout_ms.min(WAIT_MS_MAX)));
     tokio::pin!(timeout);
     loop {
         head.borrow_and_update();
-        let item = item(&api, id).await?;
+        let item = item_among(&api, &me, &mut members, id).await?;
         if reached(item.state, params.state) {
-            let Item { id, chat, state, path, held, sent_at, .. } = item;
-            return Ok(Waited { id, chat, state, path, held, sent_at });
+            let members = match item.author.is_some() && item.outgoing {
+                true => Some(groups::by_name(&member_deliveries(&api, &item, id).await?)),
+                false => None,
+            };
+            let Item { id, chat, state, path, held, partial, sent_at, .. } = item;
+            return Ok(Waited { id, chat, state, path, held, partial, members, sent_at });
         }
         if item.state == ItemState::Failed {
             let why = item.failed.unwrap_or_default();
@@ -132,6 +179,12 @@ pub(super) async fn wait(api: Arc<Api>, params: MessageWait) -> Result<Waited, A
                 return Err(ApiError::new(ErrorKind::NoDaemon, "the node is stopping").hint("start it: `silbo up`"));
             },
             () = timeout.as_mut() => {
+                if let Some(part) = item.partial {
+                    let what = format!("{} of {} members have the message", part.delivered, part.of);
+                    return Err(ApiError::new(ErrorKind::Partial, what)
+                        .why("the others could not be reached in this time")
+                        .hint("it is delivered later by itself; `silbo msg trace` shows who has it"));
+                }
                 let state = serde_json::to_value(item.state).unwrap_or_default();
                 return Err(ApiError::new(ErrorKind::Timeout, "the message has not got so far in this time")
                     .why(format!("it is {}", state.as_str().unwrap_or("queued")))
@@ -170,7 +223,7 @@ pub(super) async fn history(api: Arc<Api>, params: HistoryList) -> Result<Histor
     let before = params.before.as_deref().map(|id| message_id(id, "before")).transpose()?;
     let after = params.after.as_deref().map(|id| message_id(id, "after")).transpose()?;
     let chat = people::find(&api, &params.chat, "chat").await?;
-    let own_chat = api.me().await?.chat;
+    let me = api.me().await?;
     // One more than asked says whether there is a page above.
     let upwards = before.is_some() || after.is_none();
     let wanted = limit + usize::from(upwards);
@@ -180,7 +233,8 @@ pub(super) async fn history(api: Arc<Api>, params: HistoryList) -> Result<Histor
         rows.drain(..rows.len() - limit);
     }
     let next = if more { rows.first().map(|row| row.id.full()) } else { None };
-    Ok(History { items: shown(rows, &own_chat)?, next })
+    let members = Members::of(&api, &me, std::iter::once(chat)).await?;
+    Ok(History { items: shown(&rows, &me, &members)?, next })
 }
 
 pub(super) async fn search(api: Arc<Api>, params: SearchFind) -> Result<List<Item>, ApiError> {
@@ -192,7 +246,7 @@ pub(super) async fn search(api: Arc<Api>, params: SearchFind) -> Result<List<Ite
         Some(chat) => Some(people::find(&api, &chat, "chat").await?),
         None => None,
     };
-    let own_chat = api.me().await?.chat;
+    let me = api.me().await?;
     let query = SearchQuery {
         text: params.query,
         chat,
@@ -201,7 +255,8 @@ pub(super) async fn search(api: Arc<Api>, params: SearchFind) -> Result<List<Ite
         limit,
     };
     let rows = api.core.read(move |db| db.search(&query)).await?;
-    Ok(List { items: shown(rows, &own_chat)? })
+    let members = Members::of(&api, &me, rows.iter().map(|row| row.chat)).await?;
+    Ok(List { items: shown(&rows, &me, &members)? })
 }
 
 fn page_size(limit: u32) -> Result<usize, ApiError> {
@@ -213,39 +268,64 @@ fn page_size(limit: u32) -> Result<usize, ApiError> {
 
 /// One message; deleted ones are still there, without their text.
 async fn item(api: &Api, id: MessageId) -> Result<Item, ApiError> {
+    let me = api.me().await?;
+    item_among(api, &me, &mut Members::default(), id).await
+}
+
+/// The same, for who asks again and again: the members are read once.
+async fn item_among(api: &Api, me: &MeView, members: &mut Members, id: MessageId) -> Result<Item, ApiError> {
     let row = api.core.read(move |db| db.item_by_id(&id)).await?.ok_or_else(|| no_message("id"))?;
-    let own_chat = api.me().await?.chat;
-    shown(vec![row], &own_chat)?.pop().ok_or_else(|| no_message("id"))
+    members.learn(api, me, row.chat).await?;
+    Ok(item_of(view_of(&row)?, &me.chat, members))
 }
 
-fn shown(rows: Vec<ItemRow>, own_chat: &ChatId) -> Result<Vec<Item>, ApiError> {
-    let view = |row: &ItemRow| conversation::view(row).map_err(|error| ApiError::internal(error.to_string()));
-    rows.iter().map(|row| view(row).map(|view| item_of(view, own_chat))).collect()
+fn view_of(row: &ItemRow) -> Result<ItemView, ApiError> {
+    conversation::view(row).map_err(|error| ApiError::internal(error.to_string()))
 }
 
-fn item_of(view: ItemView, own_chat: &ChatId) -> Item {
+fn shown(rows: &[ItemRow], me: &MeView, members: &Members) -> Result<Vec<Item>, ApiError> {
+    rows.iter().map(|row| view_of(row).map(|view| item_of(view, &me.chat, members))).collect()
+}
+
+fn item_of(view: ItemView, own_chat: &ChatId, members: &Members) -> Item {
     let note = view.chat == *own_chat;
     let parts = convert::state(view.delivery, view.outgoing || note);
-    let reactions = view.reactions.into_iter().map(|reaction| Reaction {
-        from: convert::author(&view.chat, note || reaction.author == SlotAuthor::Me),
-        emoji: reaction.emoji,
-    });
+    let author = members.author(&view.chat, view.author);
+    let mut reactions: Vec<_> = view
+        .reactions
+        .into_iter()
+        .map(|reaction| {
+            let author = members.author(&view.chat, reaction.author.member());
+            let from = match &author {
+                Some(author) => author.name.clone(),
+                None => convert::author(&view.chat, note || reaction.author == SlotAuthor::Me),
+            };
+            (reaction.at, Reaction { from, author: author.map(|author| author.account), emoji: reaction.emoji })
+        })
+        .collect();
+    // Each member's own reaction comes first in their slot; all see the same order.
+    reactions.sort_by(|(at, one), (later, other)| (at, &one.author).cmp(&(later, &other.author)));
     Item {
         id: view.id.full(),
         chat: view.chat.full(),
-        from: convert::author(&view.chat, view.outgoing || note),
+        from: match &author {
+            Some(author) => author.name.clone(),
+            None => convert::author(&view.chat, view.outgoing || note),
+        },
+        author: author.map(|author| author.account),
         outgoing: view.outgoing,
         body: view.body,
         state: parts.state,
         path: view.path.map(convert::path),
         held: parts.held,
         failed: parts.failed,
+        partial: parts.partial,
         sent_at: view.sent_at.0,
         stored_at: view.stored_at.0,
         edited_at: view.edited_at.map(|at| at.0),
         edits: view.edits.into_iter().map(|version| TextVersion { body: version.body, at: version.at.0 }).collect(),
         reply_to: view.reply_to.map(|id| id.full()),
-        reactions: reactions.collect(),
+        reactions: reactions.into_iter().map(|(_, reaction)| reaction).collect(),
         expires_at: view.expires_at.map(|at| at.0),
         deleted: view.deleted,
     }

@@ -2,6 +2,7 @@
 
 mod contact;
 mod event;
+mod group;
 mod mesh;
 mod message;
 mod net;
@@ -52,12 +53,27 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "contact.remove", Some(Admin), "Forgets a contact and its messages.": ByContact => Done = contact::remove;
     "contact.set", Some(Admin), "Changes what a contact is called here and what it may know.": ContactSet => Contact = contact::set;
 
+    "group.create", Some(Admin), "Makes a group of this account and some contacts.": GroupCreate => Group = group::create;
+    "group.list", Some(Read), "Groups, those that were left too.": Nothing => List<Group> = group::list;
+    "group.get", Some(Read), "One group.": ByGroup => Group = group::get;
+    "group.set", Some(Admin), "Changes what a group has agreed on.": GroupSet => Group = group::set;
+    "group.add", Some(Admin), "Adds contacts to a group.": GroupAdd => Group = group::add;
+    "group.remove", Some(Admin), "Removes members from a group; they read nothing that is written after it.": GroupRemove => Group = group::remove;
+    "group.setRole", Some(Admin), "Gives a member another role.": GroupSetRole => Group = group::set_role;
+    "group.mute", Some(Admin), "Lets a member only read for a while.": GroupMute => Group = group::mute;
+    "group.leave", Some(Admin), "Leaves a group; what was written stays here.": ByGroup => Group = group::leave;
+    "group.invite", Some(Admin), "Makes a link by which others join a group.": GroupInvite => GroupLink = group::invite;
+    "group.revokeLink", Some(Admin), "Makes a link of a group unusable.": GroupRevokeLink => Done = group::revoke_link;
+    "group.join", Some(Admin), "Follows a link of a group; a member lets us in in the background.": GroupJoin => Group = group::join;
+    "group.decide", Some(Admin), "Answers somebody who wants to join.": GroupDecide => Group = group::decide;
+
     "message.send", Some(Sending), "Writes a message; delivery happens in the background. The same clientId again returns the first message.": MessageSend => Sent = message::send;
     "message.edit", Some(Sending), "Changes the text of an own message.": MessageEdit => Sent = message::edit;
     "message.delete", Some(Sending), "Deletes messages here, or on both sides.": MessageDelete => Count = message::delete;
     "message.react", Some(Sending), "Adds or takes back a reaction.": MessageReact => Done = message::react;
     "message.show", Some(Read), "One message.": ById => Item = message::show;
     "message.trace", Some(Read), "Every hop and receipt of a message.": ById => Trace = message::trace;
+    "message.deliveries", Some(Read), "How far an own message has come with each member of a group, or with the contact.": ById => Deliveries = message::deliveries;
     "message.wait", Some(Read), "Waits until a message has reached a state.": MessageWait => Waited = message::wait;
     "message.read", Some(Sending), "Marks a conversation as read.": MessageRead => Done = message::mark_read;
     "message.typing", Some(Sending), "Tells an online contact that we are writing.": MessageTyping => Done = message::typing;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HeldBy, ItemState, MessagePath};
+use super::{HeldBy, ItemState, MessagePath, PartOf};
 
 /// Parameters of `events.list`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -106,7 +106,7 @@ pub struct Event {
     /// The conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat: Option<String>,
-    /// What the contact is called here; for `contact.request` the name they gave.
+    /// What the contact is called here, or the name of the group; for `contact.request` the name they gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The message.
@@ -124,15 +124,21 @@ pub struct Event {
     /// How it travelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<MessagePath>,
-    /// The contact's id, or `me`.
+    /// The contact's id, or `me`; in a group, the name the member gave themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// In a group, the account id of who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// Where the message stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<ItemState>,
     /// What relays promised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
+    /// How many members have it, while `partial`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<PartOf>,
     /// Why it will not arrive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -142,9 +148,21 @@ pub struct Event {
     /// True when we did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outgoing: Option<bool>,
-    /// True when the reaction was taken back.
+    /// True when the reaction was taken back, or when somebody else removed the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<bool>,
+    /// Account id of the member a change of a group is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The name that member gave themselves; the account id while that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// What an operation that does not count would have done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// What went before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// The greeting of a contact request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello: Option<String>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MessageSend {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
     pub chat: String,
     /// The text.
     pub body: String,
@@ -78,6 +78,15 @@ pub struct HeldBy {
     pub until_at: u64,
 }
 
+/// How many of the members it was written to have a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PartOf {
+    /// How many have it.
+    pub delivered: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
 /// Result of `message.send` and `message.edit`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -145,8 +154,11 @@ pub struct TextVersion {
 /// A reaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Reaction {
-    /// The contact's id, or `me`.
+    /// The contact's id, or `me`; in a group, the name the member gave themselves.
     pub from: String,
+    /// In a group, the account id of who reacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// The emoji.
     pub emoji: String,
 }
@@ -159,8 +171,11 @@ pub struct Item {
     pub id: String,
     /// The conversation.
     pub chat: String,
-    /// The contact's id, or `me`.
+    /// The contact's id, or `me`; in a group, the name the member gave themselves.
     pub from: String,
+    /// In a group, the account id of who wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// True when this account wrote it.
     pub outgoing: bool,
     /// The text; empty when deleted.
@@ -173,6 +188,9 @@ pub struct Item {
     /// What relays promised, while `held`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
+    /// How many members have it, while `partial`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<PartOf>,
     /// Why it will not arrive, when `failed`: `expired`, `blocked`, `keyChanged` or `refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -227,6 +245,9 @@ pub struct Trace {
     pub state: ItemState,
     /// What happened, oldest first.
     pub hops: Vec<TraceHop>,
+    /// In a group, where an own message stands with each member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<super::MemberDelivery>>,
 }
 
 /// A state to wait for.
@@ -271,6 +292,12 @@ pub struct Waited {
     /// What relays promised, while `held`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
+    /// How many members have it, while `partial`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<PartOf>,
+    /// In a group, where it stands with each member, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<super::StateByMember>,
     /// When it was written.
     pub sent_at: u64,
 }
@@ -279,7 +306,7 @@ pub struct Waited {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageRead {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
     pub chat: String,
     /// The last message read; all without it.
     #[serde(default)]
@@ -290,7 +317,7 @@ pub struct MessageRead {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageTyping {
-    /// An id, a unique prefix of an id of at least 8 characters, or the local name.
+    /// An id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
     pub chat: String,
     /// True while writing.
     pub on: bool,
@@ -300,7 +327,7 @@ pub struct MessageTyping {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryList {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
     pub chat: String,
     /// Items in one page, at most 200.
     #[serde(default = "page")]
@@ -360,7 +387,7 @@ pub struct Retention {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetentionSet {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
     pub chat: String,
     /// 0, or from 1 day to 90 days.
     pub seconds: u32,

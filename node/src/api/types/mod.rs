@@ -4,6 +4,7 @@
 //! Parameters refuse unknown fields (a typing error should not be silent); results may grow.
 
 mod event;
+mod group;
 mod mesh;
 mod message;
 mod net;
@@ -13,6 +14,7 @@ mod system;
 mod token;
 
 pub use event::*;
+pub use group::*;
 pub use mesh::*;
 pub use message::*;
 pub use net::*;
@@ -53,7 +55,7 @@ pub struct ById {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ByChat {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
     pub chat: String,
 }
 
