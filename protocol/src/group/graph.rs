@@ -254,7 +254,7 @@ impl Graph {
         Some(sign(key, &op))
     }
 
-    pub(super) fn wait(&mut self, op: Operation, from: &AccountId) -> Result<Taken, GraphError> {
+    fn wait(&mut self, op: Operation, from: &AccountId) -> Result<Taken, GraphError> {
         let of_member = self.waiting.values().filter(|(_, other)| other == from).count();
         let key = (op.id(), op.signed().sig.clone());
         if !self.waiting.contains_key(&key) {
@@ -334,7 +334,7 @@ impl Graph {
         keys
     }
 
-    pub(super) fn past_of(&self, parents: &[usize]) -> Bits {
+    fn past_of(&self, parents: &[usize]) -> Bits {
         let mut past = Bits::default();
         for parent in parents {
             if let Some(node) = self.nodes.get(*parent) {
@@ -351,7 +351,7 @@ impl Graph {
         membership.devices().collect()
     }
 
-    pub(super) fn push(&mut self, op: Operation, past: Bits, key: VerifyingKey) {
+    fn push(&mut self, op: Operation, past: Bits, key: VerifyingKey) {
         let place_of = |id: &OperationId| self.places.get(id).copied().filter(|place| past.has(*place));
         let node_of = |id: &OperationId| place_of(id).and_then(|place| self.nodes.get(place));
         let named = op.kind().heads().unwrap_or_default();
@@ -377,11 +377,6 @@ impl Graph {
         *self.written.entry(op.author().account).or_default() += 1;
         self.places.insert(op.id(), self.nodes.len());
         self.nodes.push(Node { op, past, key, link, joins_as, heads, unsound, recipients });
-    }
-
-    #[cfg(test)]
-    pub(super) fn nodes(&self) -> &[Node] {
-        &self.nodes
     }
 }
 

@@ -6,3 +6,12 @@ pub mod membership;
 pub mod operation;
 mod resolve;
 mod standing;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod resolve_tests;
+#[cfg(test)]
+mod test_people;

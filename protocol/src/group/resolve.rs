@@ -367,7 +367,12 @@ impl<'a> Rules<'a> {
             Kind::Remove { accounts, .. } => accounts.iter().for_each(|account| about(account, &mut found)),
             Kind::Leave { .. } => about(&author, &mut found),
             Kind::Devices { .. } => found.extend(authored(&author)),
-            Kind::Info(info) if info.add_role.is_some() => found.extend(&self.index.raising),
+            Kind::Info(info) if info.add_role.is_some() => {
+                let asks = |later: &&usize| {
+                    self.node(**later).is_some_and(|n| matches!(n.op.kind(), Kind::Add { .. } | Kind::Join { .. }))
+                };
+                found.extend(self.index.raising.iter().filter(asks));
+            }
             Kind::Freeze { .. } => found.extend(&self.index.raising),
             Kind::Link { .. } => {
                 found.extend(self.index.links.get(&place).map_or(&[][..], |uses| &uses.joins));
