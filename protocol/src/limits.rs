@@ -70,10 +70,28 @@ pub const ADDRESSES_PER_PEER_MAX: usize = 8;
 pub const DEVICES_MAX: usize = 16;
 /// Entries of a device log between checkpoints.
 pub const LOG_ENTRIES_MAX: usize = 256;
-/// Outgoing envelopes kept.
-pub const OUTBOX_MAX: usize = 50_000;
+/// Operations of one group: years of a busy one. 4,096 × about 300 B = 1.2 MiB, and 1 MiB for their causal pasts.
+pub const GROUP_OPERATIONS_MAX: usize = 4_096;
+/// Operations one member other than the founder may write, so that a stolen phone cannot fill a group up.
+pub const GROUP_OPERATIONS_PER_MEMBER_MAX: usize = 1_024;
+/// Operations only the founder may still write, so that members who fill a group up can be removed.
+pub const GROUP_OPERATIONS_RESERVE: usize = 256;
+/// Largest operation: 64 slices of a rekey, or 16 devices of an account, take about 4 KiB.
+pub const GROUP_OPERATION_BYTES_MAX: usize = 8 * 1_024;
+/// Operations of one group that wait for their parents.
+pub const GROUP_WAITING_MAX: usize = 512;
+/// Of these, from one member who hands them over.
+pub const GROUP_WAITING_PER_MEMBER_MAX: usize = 64;
+/// Accounts one operation removes.
+pub const GROUP_REMOVALS_PER_OPERATION_MAX: usize = 64;
+/// In a group of no more devices than this, every member may rekey; its slices fit into the operation.
+pub const GROUP_FREE_REKEY_DEVICES_MAX: usize = 64;
 /// Longest topic of a group.
 pub const GROUP_TOPIC_BYTES_MAX: usize = 512;
+/// Times the last owner is spared from a circle of removals when a group is resolved.
+pub const GROUP_OWNERS_SPARED_MAX: usize = 8;
+/// Outgoing envelopes kept.
+pub const OUTBOX_MAX: usize = 50_000;
 /// Links known at a time.
 pub const LINKS_MAX: usize = 512;
 /// Requests to one relay without an answer.
