@@ -99,6 +99,52 @@ id!(
     InviteId, 8
 );
 
+id!(
+    /// A group: first 16 bytes of the labelled hash of the operation that created it.
+    GroupId, 16
+);
+id!(
+    /// An operation on a group: first 16 bytes of the labelled hash of its signed bytes.
+    OperationId, 16
+);
+id!(
+    /// A key epoch of a group: the id of the key operation that made it, or a hash over the ids of those it merges.
+    EpochId, 16
+);
+id!(
+    /// A group message: first 16 bytes of a labelled hash over what its author signed.
+    LetterId, 16
+);
+
+/// One device of one member: who writes, and whom keys are for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GroupDevice {
+    /// The member.
+    pub account: AccountId,
+    /// Its device.
+    pub device: DeviceId,
+}
+
+impl GroupDevice {
+    /// Length of [`Self::to_bytes`].
+    pub const LEN: usize = AccountId::LEN + DeviceId::LEN;
+
+    /// Account and device, as they go into hashes and key derivations.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
+        let (account, device) = out.split_at_mut(AccountId::LEN);
+        account.copy_from_slice(&self.account.0);
+        device.copy_from_slice(&self.device.0);
+        out
+    }
+
+    /// Reads [`Self::to_bytes`]; `None` for any other length.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (account, device) = bytes.split_at_checked(AccountId::LEN)?;
+        Some(Self { account: AccountId::read(account)?, device: DeviceId::read(device)? })
+    }
+}
+
 impl AccountId {
     /// The conversation with this account.
     pub fn chat(&self) -> ChatId {

@@ -13,6 +13,7 @@ pub mod conversation;
 pub mod crypto;
 pub mod delivery;
 pub mod engine;
+pub mod group;
 pub mod identity;
 pub mod ids;
 pub mod input;

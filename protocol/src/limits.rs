@@ -194,3 +194,14 @@ pub const SHEET_ENTRIES_PER_MEETING_MAX: usize = 8_192;
 pub const SHEETS_MAX: usize = 64;
 /// Envelopes asked for in one encounter and not yet handed over.
 pub const ENCOUNTER_ASKED_MAX: usize = 16_384;
+
+/// Key operations of one group that are kept: years of a busy group; 4,096 × about 100 B, without the devices.
+pub const GROUP_KEY_OPERATIONS_MAX: usize = 4_096;
+/// Key operations one key operation builds on: more partitions than these do not meet at once.
+pub const GROUP_KEY_HEADS_MAX: usize = 64;
+/// Devices that ever held a key of one group; their places have 16 bits.
+pub const GROUP_DEVICES_EVER_MAX: usize = 8_192;
+/// Devices of one group at a time: 1,500 expected (1,000 members), a rekey of all is 100 KiB.
+pub const GROUP_DEVICES_MAX: usize = 2_048;
+/// A rekey for so many devices carries its slices; beyond, each device fetches its own.
+pub const GROUP_INLINE_SLICES_MAX: usize = 64;

@@ -1,0 +1,3 @@
+//! Groups: who may read, with which keys, and what a message looks like.
+
+pub mod key_graph;
