@@ -140,6 +140,20 @@ impl KeyGraph {
         Some(KeyOperation { id: *id, kind: node.kind, heads, devices })
     }
 
+    /// Whether the operation is known.
+    pub fn contains(&self, id: &OperationId) -> bool {
+        self.places.contains_key(id)
+    }
+
+    /// What an addition builds on; `None` for other kinds and unknown ids.
+    pub fn base_of(&self, addition: &OperationId) -> Option<Vec<OperationId>> {
+        let node = self.node(addition).filter(|node| node.kind == KeyKind::Forward)?;
+        let mut heads: Vec<OperationId> =
+            node.heads.iter().filter_map(|&at| self.nodes.get(at)).map(|n| n.id).collect();
+        heads.sort_unstable();
+        Some(heads)
+    }
+
     /// Every operation, heads before what builds on them.
     pub fn operations(&self) -> impl Iterator<Item = KeyOperation> + '_ {
         self.nodes.iter().filter_map(|node| self.operation(&node.id))
