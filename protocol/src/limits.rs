@@ -219,3 +219,36 @@ pub const SHEET_ENTRIES_PER_MEETING_MAX: usize = 8_192;
 pub const SHEETS_MAX: usize = 64;
 /// Envelopes asked for in one encounter and not yet handed over.
 pub const ENCOUNTER_ASKED_MAX: usize = 16_384;
+
+/// Key operations of one group that are kept: years of a busy group; 4,096 × about 100 B, without the devices.
+pub const GROUP_KEY_OPERATIONS_MAX: usize = 4_096;
+/// Key operations one key operation builds on: more partitions than these do not meet at once.
+pub const GROUP_KEY_HEADS_MAX: usize = 64;
+/// Devices that ever held a key of one group; their places have 16 bits.
+pub const GROUP_DEVICES_EVER_MAX: usize = 8_192;
+/// Devices of one group at a time: 1,500 expected (1,000 members), a rekey of all is 100 KiB.
+pub const GROUP_DEVICES_MAX: usize = 2_048;
+/// A rekey for so many devices carries its slices; beyond, each device fetches its own.
+pub const GROUP_INLINE_SLICES_MAX: usize = 64;
+/// Key epochs of one group that are kept: 1,024 × about 400 B.
+pub const GROUP_EPOCHS_MAX: usize = 1_024;
+/// How long the secrets and chains of a superseded epoch are kept: longer than the longest envelope (30 d).
+pub const GROUP_EPOCH_KEEP_MS: u64 = 45 * DAY_MS;
+/// Secrets in one welcome or complement.
+pub const GROUP_WELCOME_SECRETS_MAX: usize = 8;
+/// Shared roots with one rekeyer: the one in use, and a fresh one that it may not know yet.
+pub const GROUP_ROOTS_PER_REKEYER_MAX: usize = 2;
+/// Rekeys of one rekeyer that may be missed before a slice is opened.
+pub const GROUP_ROOT_JUMP_MAX: u16 = 64;
+/// Messages a sender chain may jump ahead.
+pub const GROUP_JUMP_MAX: u32 = 1_024;
+/// Dense tag window of a chain that has been heard.
+pub const GROUP_TAG_WINDOW: u32 = 16;
+/// Tags kept of a chain that has not been heard: with its 32-byte seed 56 bytes.
+pub const GROUP_TAG_WINDOW_SILENT: u32 = 2;
+/// Chains of one group that are kept, over all epochs: 65,536 × 64 B = 4 MiB.
+pub const GROUP_CHAINS_MAX: usize = 65_536;
+/// Stored skipped keys of one group.
+pub const GROUP_SKIPPED_KEYS_MAX: usize = 2_000;
+/// Parents a group message names.
+pub const LETTER_PARENTS_MAX: usize = 3;

@@ -11,13 +11,24 @@ use prost::Message;
 use serde_json::{Value, json};
 use silbo_protocol::chance::Chance;
 use silbo_protocol::crypto::ed25519::SigningKey;
+use silbo_protocol::crypto::kem::DecapsulationKey;
 use silbo_protocol::crypto::x25519::SecretKey;
 use silbo_protocol::crypto::{Secret, cid, kdf};
+use silbo_protocol::group::chain::{Chain, EpochChains};
+use silbo_protocol::group::epoch::{EpochSecret, topic_of};
+use silbo_protocol::group::key_graph::epoch_of;
+use silbo_protocol::group::key_ring::{HeadSecret, Secrecy};
+use silbo_protocol::group::letter::{self, Cover, Draft, Origin};
+use silbo_protocol::group::roots::{RootEnds, make_init, take_init};
+use silbo_protocol::group::slices::{ProvenSlice, Recipient, RekeyPlace, make_rekey};
+use silbo_protocol::group::welcome::Welcome;
 use silbo_protocol::identity::account::{Signer, device_cert};
 use silbo_protocol::identity::card::{CardParts, build_card, open_card, seal_card};
 use silbo_protocol::identity::safety_number::SafetyNumber;
 use silbo_protocol::identity::{DeviceLog, OwnAccount};
-use silbo_protocol::ids::{AccountId, BlobId, Cid, PeerKey, Preimage, QueueRid, QueueSid, Tag};
+use silbo_protocol::ids::{
+    AccountId, BlobId, Cid, DeviceId, GroupDevice, GroupId, OperationId, PeerKey, Preimage, QueueRid, QueueSid, Tag,
+};
 use silbo_protocol::input::InviteKind;
 use silbo_protocol::mailbox::auth::{self, LinkBinding};
 use silbo_protocol::presence::{self, PresenceKeys};
@@ -480,4 +491,108 @@ fn mailbox_authenticators_give_the_known_answers() {
         "collect": hex(auth::collect_mac(&binding, &[5; 16], &sid, &[Tag([6; 12])])),
     });
     check("mailbox", &vectors);
+}
+
+// ---------- groups
+
+const GROUP: GroupId = GroupId([0x47; 16]);
+
+fn group_device(n: u8) -> GroupDevice {
+    GroupDevice { account: AccountId([n; 32]), device: DeviceId([n; 8]) }
+}
+
+fn group_epochs() -> Value {
+    let ids = [OperationId([1; 16]), OperationId([2; 16]), OperationId([3; 16])];
+    let unfolded = |secret: &EpochSecret, heads: &[OperationId]| {
+        let id = epoch_of(heads);
+        let all = secret.unfold(&GROUP, &id);
+        json!({
+            "heads": heads.iter().map(|head| hex(head.0)).collect::<Vec<_>>(), "epoch": hex(id.0),
+            "secret": hex(secret.expose()), "join": hex(all.join.expose()), "topic": hex(all.topic.expose()),
+            "knock": hex(all.knock.expose()), "exporter": hex(all.exporter.expose()),
+            "topic_of_day": hex(topic_of(&all.topic, TODAY)),
+            "seeds": ([1, 2].map(|n| hex(all.chain_root.seed(&group_device(n)).expose()))),
+        })
+    };
+    let join = |secret: &EpochSecret, id: OperationId| secret.unfold(&GROUP, &epoch_of(&[id])).join;
+    let x = Secret::new([0x78; 32]);
+    let fresh = EpochSecret::fresh(&x, &ids[0]);
+    let forward = EpochSecret::forward(&join(&fresh, ids[0]), &ids[1]);
+    let other = EpochSecret::fresh(&Secret::new([0x79; 32]), &ids[2]);
+    let heads = [ids[1], ids[2]];
+    let merged = EpochSecret::merged(&heads, &[&join(&forward, ids[1]), &join(&other, ids[2])]);
+    let told = HeadSecret { heads: heads.to_vec(), secret: merged.clone(), secrecy: Secrecy::Classical };
+    json!({
+        "group": hex(GROUP.0), "day": TODAY, "x": hex(x.expose()), "other_x": hex([0x79; 32]),
+        "devices": ([1, 2].map(|n| hex(group_device(n).to_bytes()))),
+        "rekey": unfolded(&fresh, &ids[..1]), "forward": unfolded(&forward, &ids[1..2]),
+        "other": unfolded(&other, &ids[2..]), "merge": unfolded(&merged, &heads),
+        "welcome": hex(Welcome { group: GROUP, secrets: vec![told] }.encode()),
+    })
+}
+
+fn group_rekey() -> Value {
+    let place =
+        RekeyPlace { group: GROUP, rekeyer: group_device(1), heads: vec![OperationId([1; 16]), OperationId([2; 16])] };
+    let keys: Vec<SecretKey> = (0..5).map(|n| SecretKey::from_bytes([0x60 + n; 32])).collect();
+    let recipients: Vec<Recipient> =
+        (1..).zip(&keys).map(|(n, key)| Recipient { device: group_device(n), key: key.public() }).collect();
+    let kem = DecapsulationKey::generate(&mut drawn(30));
+    let ends = RootEnds { group: GROUP, rekeyer: group_device(1), device: group_device(4) };
+    let (init, receiving) = make_init(&ends, &kem.public(), &mut drawn(31));
+    let root = take_init(&ends, &kem, &init).unwrap();
+    let mut roots = std::collections::BTreeMap::from([(group_device(4), root)]);
+    make_rekey(&place, &recipients, &mut roots, &mut drawn(32)).unwrap();
+    let made = make_rekey(&place, &recipients, &mut roots, &mut drawn(33)).unwrap();
+    assert!(receiving.reach(2).is_some());
+    let mut chance = drawn(33);
+    let (x, ephemeral) = (chance.bytes::<32>(), chance.bytes::<32>());
+    assert_eq!(&x, made.x.expose());
+    json!({
+        "group": hex(GROUP.0), "rekeyer": hex(group_device(1).to_bytes()),
+        "heads": place.heads.iter().map(|head| hex(head.0)).collect::<Vec<_>>(),
+        "devices": recipients.iter().map(|to| hex(to.device.to_bytes())).collect::<Vec<_>>(),
+        "device_keys": keys.iter().map(|key| hex(key.expose())).collect::<Vec<_>>(),
+        "kem_seed": hex(kem.seed().expose()), "kem_m": hex(drawn(31).bytes::<32>()), "init": hex(init),
+        "init_device": 3, "step": 2, "x": hex(x), "ephemeral": hex(ephemeral),
+        "material": hex(made.material.encode()),
+        "fetched": (0..5).map(|n| hex(ProvenSlice::of(&made.slices, n).unwrap().encode())).collect::<Vec<_>>(),
+    })
+}
+
+fn group_letter() -> Value {
+    let (sender, epoch) = (group_device(2), epoch_of(&[OperationId([1; 16])]));
+    let secret = EpochSecret::fresh(&Secret::new([0x78; 32]), &OperationId([1; 16]));
+    let chains = EpochChains::cut(&secret.unfold(&GROUP, &epoch).chain_root, &[sender]);
+    let mut chain: Chain = chains.chain(0).unwrap().clone();
+    let Chain::Silent(seed) = &chain else { panic!("nobody was heard yet") };
+    let seed = hex(seed.expose());
+    let (origin, signer) = (Origin { group: GROUP, epoch, sender }, SigningKey::from_seed(&[0x5e; 32]));
+    let head = EnvelopeHead::decode(HEAD).unwrap();
+    let drafts = [
+        Draft { lamport: 1, parents: Vec::new(), body: b"first".to_vec() },
+        Draft { lamport: 300, parents: vec![[1; 6], [2; 6]], body: vec![0x61; 40] },
+    ];
+    let letters: Vec<Value> = (40..)
+        .zip(&drafts)
+        .map(|(drawn_by, draft)| {
+            let cover = Cover { head, extensions: &[], class: PadClass::Constrained };
+            let sealed = letter::seal(&origin, &chain, &signer, &cover, draft, &mut drawn(drawn_by)).unwrap();
+            chain = sealed.chain;
+            json!({
+                "n": sealed.n, "lamport": draft.lamport, "parents": hex(draft.parents.concat()), "body": hex(&draft.body),
+                "salt": hex(drawn(drawn_by).bytes::<16>()), "tag": hex(sealed.tag.0), "id": hex(sealed.id.0),
+                "envelope": hex(sealed.envelope),
+            })
+        })
+        .collect();
+    json!({
+        "group": hex(GROUP.0), "epoch": hex(epoch.0), "sender": hex(sender.to_bytes()), "seed": seed,
+        "signer_seed": hex([0x5e; 32]), "head": hex(HEAD), "letters": letters, "tag_1024": hex(chain.tag(1_024).0),
+    })
+}
+
+#[test]
+fn group_keys_and_letters_give_the_known_answers() {
+    check("group", &json!({ "epochs": group_epochs(), "rekey": group_rekey(), "letter": group_letter() }));
 }

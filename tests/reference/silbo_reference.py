@@ -639,6 +639,105 @@ def publish(seed, k_pres, day, seq, expires_s, plain):
     return H("silbo/1/dht/presence", blinded), message((1, blinded), (2, seq), (3, expires_s), (4, ct), (5, sig))
 
 
+# ---------------------------------------------------------------- section 10: groups
+
+
+def epoch_of(heads):
+    return heads[0] if len(heads) == 1 else H("silbo/1/group/heads", *heads)[:16]
+
+
+def unfold(secret, group, heads):
+    """join, chain root, topic, knock, exporter"""
+    return KDF(secret, fields(group, epoch_of(heads)), "silbo/1/group/epoch", 32, 32, 32, 32, 32)
+
+
+def fresh_secret(x, operation):
+    return KDF(x, operation, "silbo/1/group/rekey")
+
+
+def forward_secret(join, operation):
+    return KDF(join, operation, "silbo/1/group/forward")
+
+
+def merged_secret(heads, joins):
+    epoch = epoch_of(heads)
+    shares = tuple(KDF(join, epoch, "silbo/1/group/share") for join in joins)
+    return KDF(shares, epoch, "silbo/1/group/merge")
+
+
+def chain_seed(chain_root, device):
+    return KDF(chain_root, device, "silbo/1/group/chain")
+
+
+def root_of_init(group, rekeyer, device, kem, ct, shared):
+    return KDF((shared, typed_kem(kem), ct), fields(group, rekeyer, device), "silbo/1/group/root")
+
+
+def root_steps(root, count):
+    for _ in range(count):
+        key, root = KDF(root, b"", "silbo/1/group/root-step", 32, 32)
+    return key
+
+
+def slice_of(place, ephemeral_public, shared, root, key_public, commitment, index, device, step):
+    group, rekeyer, heads = place
+    key = KDF((shared, root), fields(typed_x(ephemeral_public), typed_x(key_public)), "silbo/1/group/slice")
+    ad = H(
+        "silbo/1/group/slice-ad", group, rekeyer, b"".join(heads), ephemeral_public, commitment, u16(index), device,
+        u16(step),
+    )
+    return key, ad
+
+
+def slice_leaf(index, piece):
+    return H("silbo/1/group/slice-leaf", u16(index), piece)[:16]
+
+
+def slice_node(left, right):
+    return H("silbo/1/group/slice-node", left, right)[:16]
+
+
+def slice_tree(slices):
+    """Levels of the tree, leaves first."""
+    levels = [[slice_leaf(index, piece) for index, piece in enumerate(slices)]]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        pairs = [below[i : i + 2] for i in range(0, len(below), 2)]
+        levels.append([slice_node(*pair) if len(pair) == 2 else pair[0] for pair in pairs])
+    return levels
+
+
+def slice_proof(levels, index):
+    proof = b""
+    for level in levels[:-1]:
+        if index ^ 1 < len(level):
+            proof += level[index ^ 1]
+        index //= 2
+    return proof
+
+
+def sender_chain(seed):
+    """Tag key and first chain key."""
+    return KDF(seed, b"", "silbo/1/group/sender", 32, 32)
+
+
+def letter_tag(tag_key, n):
+    return MAC(tag_key, b"g", u32(n))[:12]
+
+
+def seal_letter(origin, signer_seed, fixed, n, message_key, salt, lamport, parents, body):
+    group, epoch, sender = origin
+    header = message((4, lamport), (5, parents))
+    said = (group, epoch, sender, u32(n), header, H("silbo/1/group/said", salt, body))
+    signature = sign(signer_seed, "silbo/1/sign/group-letter", *said)
+    inside = bytes([len(header)]) + header + signature + body
+    whole = -(-(len(inside) + 1 + 48) // 16) * 16
+    key, nonce = KDF(message_key, salt, "silbo/1/group/letter", 32, 12)
+    ad = fields(group, epoch, sender, u32(n), fixed)
+    sealed = seal(key, nonce, ad, pad_to(inside, whole - 48))
+    return H("silbo/1/group/letter-id", *said)[:16], fixed + salt + sealed
+
+
 # ---------------------------------------------------------------- checking
 
 results = {"passed": 0, "failed": 0}
@@ -856,6 +955,91 @@ def check_mailbox(vector):
         check(name.upper(), made, vector[name])
 
 
+def check_group_epochs(vector):
+    raw = unhex(vector)
+    group, devices = raw["group"], [bytes.fromhex(device) for device in vector["devices"]]
+    ids = {name: [bytes.fromhex(head) for head in vector[name]["heads"]] for name in ("rekey", "forward", "other", "merge")}
+    secrets = {"rekey": fresh_secret(raw["x"], ids["rekey"][0]), "other": fresh_secret(raw["other_x"], ids["other"][0])}
+    secrets["forward"] = forward_secret(unfold(secrets["rekey"], group, ids["rekey"])[0], ids["forward"][0])
+    joins = [unfold(secrets[name], group, ids[name])[0] for name in ("forward", "other")]
+    secrets["merge"] = merged_secret(ids["merge"], joins)
+    for name, secret in secrets.items():
+        made = vector[name]
+        join, chain_root, topic, knock, exporter = unfold(secret, group, ids[name])
+        check(f"group {name} epoch", epoch_of(ids[name]), made["epoch"])
+        check(f"group {name} secret", secret, made["secret"])
+        check(f"group {name} join", join, made["join"])
+        check(f"group {name} topic", topic, made["topic"])
+        check(f"group {name} knock", knock, made["knock"])
+        check(f"group {name} exporter", exporter, made["exporter"])
+        check(f"group {name} topic of the day", KDF((topic, u32(vector["day"])), b"", "silbo/1/group/topic", 16), made["topic_of_day"])
+        check(f"group {name} seeds", [chain_seed(chain_root, device).hex() for device in devices], made["seeds"])
+    told = message((1, b"".join(ids["merge"])), (2, secrets["merge"]), (3, 1))
+    check("group welcome", message((1, group), (2, told)), vector["welcome"])
+
+
+def check_group_rekey(vector):
+    raw = unhex(vector)
+    heads = [bytes.fromhex(head) for head in vector["heads"]]
+    devices = [bytes.fromhex(device) for device in vector["devices"]]
+    keys = [bytes.fromhex(key) for key in vector["device_keys"]]
+    place = (raw["group"], raw["rekeyer"], heads)
+    kem = kem_public(raw["kem_seed"])
+    shared, ct = ML_KEM_768._encaps_internal(kem, raw["kem_m"])
+    check("group init", ct, vector["init"])
+    check("group init, received", kem_decaps(raw["kem_seed"], ct), shared.hex())
+    with_root = vector["init_device"]
+    root = root_of_init(raw["group"], raw["rekeyer"], devices[with_root], kem, ct, shared)
+    ephemeral = x_public(raw["ephemeral"])
+    commitment = H("silbo/1/group/commitment", raw["x"])
+    slices = []
+    for index, (device, secret) in enumerate(zip(devices, keys)):
+        step = vector["step"] if index == with_root else 0
+        step_key = root_steps(root, step) if step else bytes(32)
+        dh_made = dh(raw["ephemeral"], x_public(secret))
+        key, ad = slice_of(place, ephemeral, dh_made, step_key, x_public(secret), commitment, index, device, step)
+        slices.append(u16(step) + seal(key, bytes(12), ad, raw["x"]))
+    levels = slice_tree(slices)
+    tree = H("silbo/1/group/slice-root", u16(len(slices)), levels[-1][0])
+    classical = len(slices) - 1
+    material = message((1, ephemeral), (2, commitment), (3, tree), (4, len(slices)), (5, classical), (6, b"".join(slices)))
+    check("group rekey material", material, vector["material"])
+    published = one(parse(raw["material"]), 6)
+    for index, (device, secret) in enumerate(zip(devices, keys)):
+        proof = slice_proof(levels, index)
+        made = message((1, index), (2, slices[index]), (3, proof))
+        check(f"group slice {index}, fetched", made, vector["fetched"][index])
+        piece = published[50 * index : 50 * index + 50]
+        step = int.from_bytes(piece[:2], "big")
+        step_key = root_steps(root, step) if step else bytes(32)
+        key, ad = slice_of(place, ephemeral, dh(secret, ephemeral), step_key, x_public(secret), commitment, index, device, step)
+        check(f"group slice {index}, opened", unseal(key, bytes(12), ad, piece[2:]), vector["x"])
+
+
+def check_group_letter(vector):
+    raw = unhex(vector)
+    origin = (raw["group"], raw["epoch"], raw["sender"])
+    tag_key, chain_key = sender_chain(raw["seed"])
+    for letter in vector["letters"]:
+        part, n = unhex(letter), letter["n"]
+        message_key, chain_key = chain_step(chain_key)
+        tag = letter_tag(tag_key, n)
+        check(f"group letter {n} tag", tag, letter["tag"])
+        made = seal_letter(
+            origin, raw["signer_seed"], raw["head"] + tag, n, message_key, part["salt"], letter["lamport"],
+            part["parents"], part["body"],
+        )
+        check(f"group letter {n} id", made[0], letter["id"])
+        check(f"group letter {n}", made[1], letter["envelope"])
+    check("group tag 1024", letter_tag(tag_key, 1024), vector["tag_1024"])
+
+
+def check_group(vectors):
+    check_group_epochs(vectors["epochs"])
+    check_group_rekey(vectors["rekey"])
+    check_group_letter(vectors["letter"])
+
+
 def main():
     def load(name):
         return json.loads((VECTORS / f"{name}.json").read_text())
@@ -865,6 +1049,7 @@ def main():
     checks = {
         "ratchet": check_ratchet, "envelope": check_envelope, "invite": check_invite,
         "identity": check_identity, "presence": check_presence, "mailbox": check_mailbox,
+        "group": check_group,
     }
     for name, run in checks.items():
         try:

@@ -88,6 +88,6 @@ pub(super) fn root_step(root: &Secret<32>, shared: &Secret<32>) -> RootStep {
 }
 
 /// The message key and the next chain key.
-pub(super) fn chain_step(chain_key: &Secret<32>) -> (Secret<32>, Secret<32>) {
+pub(crate) fn chain_step(chain_key: &Secret<32>) -> (Secret<32>, Secret<32>) {
     (Secret::new(mac(chain_key.expose(), &[1])), Secret::new(mac(chain_key.expose(), &[2])))
 }

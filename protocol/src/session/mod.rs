@@ -34,12 +34,14 @@ mod ratchet_tests;
 #[cfg(test)]
 mod test_pair;
 
+pub(crate) use chains::chain_step;
 pub use handshake::{HalfOpen, HandshakeError, Initiator, Responder, initiate, respond_identity};
 pub use pair::{link_token, pair_secret, reset_tag};
 pub use prekeys::{OwnPrekeys, PeerPrekeys};
 pub use ratchet::{Chain, OpenError, Opened, SealError, Sealed, SentPlace, Session, TagPlace};
 pub use skipped::{OpenedSkipped, SkippedKey, open_skipped};
 pub use tags::tag_of;
+pub(crate) use tags::window;
 
 /// Generated from `proto/session_state.proto`.
 #[allow(missing_docs, clippy::all)]

@@ -37,7 +37,7 @@ pub(super) fn header_cipher_key(header_key: &Secret<32>) -> Secret<32> {
 }
 
 /// The numbers a receiver listens for: `dense` from `next` on, then every `step`-th up to `reach` ahead.
-pub(super) fn window(next: u32, dense: u32, step: u32, reach: u32) -> impl Iterator<Item = u32> {
+pub(crate) fn window(next: u32, dense: u32, step: u32, reach: u32) -> impl Iterator<Item = u32> {
     let dense_end = next.saturating_add(dense);
     let end = next.saturating_add(reach).saturating_add(1);
     let first_landmark = dense_end.checked_next_multiple_of(step).unwrap_or(u32::MAX);
