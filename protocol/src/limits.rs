@@ -76,8 +76,8 @@ pub const GROUP_OPERATIONS_MAX: usize = 4_096;
 pub const GROUP_OPERATIONS_PER_MEMBER_MAX: usize = 1_024;
 /// Operations only the founder may still write, so that members who fill a group up can be removed.
 pub const GROUP_OPERATIONS_RESERVE: usize = 256;
-/// Largest operation: 64 slices of a rekey, or 16 devices of an account, take about 4 KiB.
-pub const GROUP_OPERATION_BYTES_MAX: usize = 8 * 1_024;
+/// Largest operation: 16 devices of an account with a voucher each.
+pub const GROUP_OPERATION_BYTES_MAX: usize = 40 * 1_024;
 /// Operations of one group that wait for their parents.
 pub const GROUP_WAITING_MAX: usize = 512;
 /// Of these, from one member who hands them over.
@@ -86,6 +86,40 @@ pub const GROUP_WAITING_PER_MEMBER_MAX: usize = 64;
 pub const GROUP_REMOVALS_PER_OPERATION_MAX: usize = 64;
 /// In a group of no more devices than this, every member may rekey; its slices fit into the operation.
 pub const GROUP_FREE_REKEY_DEVICES_MAX: usize = 64;
+/// Largest picture of a group: it travels in an operation.
+pub const GROUP_AVATAR_BYTES_MAX: usize = 4 * 1_024;
+/// Groups of one account.
+pub const GROUPS_MAX: usize = 256;
+/// Groups one contact may take this account into in a day.
+pub const GROUPS_PER_CONTACT_DAY_MAX: u32 = 20;
+/// People added by one request.
+pub const GROUP_ADDITIONS_MAX: usize = 64;
+/// People a link lets in.
+pub const GROUP_LINK_USES_MAX: u32 = 1_000;
+/// Requests to join that wait for a decision.
+pub const GROUP_REQUESTS_MAX: usize = 64;
+/// Longest pause of slow mode: a day.
+pub const GROUP_SLOW_S_MAX: u32 = 86_400;
+/// Bytes of a welcome in one envelope.
+pub const GROUP_PART_BYTES: usize = 48 * 1_024;
+/// Parts of a welcome: 64 × 48 KiB = 3 MiB.
+pub const GROUP_PARTS_MAX: usize = 64;
+/// Letters of one group kept for others.
+pub const GROUP_LETTERS_MAX: usize = 20_000;
+/// Of these, letters no key fits yet.
+pub const GROUP_UNREAD_LETTERS_MAX: usize = 2_000;
+/// Letters one frame names: 2,048 × 16 B = 32 KiB.
+pub const GROUP_LETTERS_PER_HAVE_MAX: usize = 2_048;
+/// Letters asked for on one link and not yet here.
+pub const GROUP_WANTS_MAX: usize = 64;
+/// Letters one confirmation names: 512 × 16 B = 8 KiB.
+pub const GROUP_SEEN_PER_LETTER_MAX: usize = 512;
+/// Messages that wait for a group's keys.
+pub const GROUP_UNSENT_MAX: usize = 1_000;
+/// How long letters of somebody who has gone may still come that were written before they knew.
+pub const GROUP_PARTING_MS: u64 = 7 * DAY_MS;
+/// How many of them.
+pub const GROUP_PARTING_LETTERS_MAX: u32 = 256;
 /// Longest topic of a group.
 pub const GROUP_TOPIC_BYTES_MAX: usize = 512;
 /// Times the last owner is spared from a circle of removals when a group is resolved.

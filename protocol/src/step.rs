@@ -462,6 +462,15 @@ pub enum ContactState {
     Blocked,
     /// The other side refused, or the invitation was not valid.
     Refused,
+    /// Known only as a member of a group.
+    Member,
+}
+
+impl ContactState {
+    /// True while mail goes to and fro.
+    pub fn exchanges_mail(self) -> bool {
+        matches!(self, Self::Active | Self::Requested | Self::Member)
+    }
 }
 
 /// A contact.

@@ -30,6 +30,8 @@ pub struct Flight {
     pub preimage: Option<Preimage>,
     /// The message it carries; `None` for control.
     pub message: Option<MessageId>,
+    /// The group whose letter it is; the lane is that of one member then.
+    pub group: Option<ChatId>,
     /// Content id of the envelope.
     pub cid: Cid,
     /// Bytes of the envelope.
@@ -92,7 +94,8 @@ impl Lane {
 #[derive(Debug, Default)]
 pub struct Outbox {
     lanes: BTreeMap<ChatId, Lane>,
-    by_tag: BTreeMap<Tag, (ChatId, u64)>,
+    /// A letter to a group lies in the lane of every member, under one tag.
+    by_tag: BTreeSet<(Tag, ChatId, u64)>,
     next_seq: u64,
 }
 
@@ -124,7 +127,7 @@ impl Outbox {
     /// Puts back an entry read from the store.
     pub fn restore(&mut self, chat: ChatId, seq: u64, flight: Flight) {
         self.next_seq = self.next_seq.max(seq + 1);
-        self.by_tag.insert(flight.tag, (chat, seq));
+        self.by_tag.insert((flight.tag, chat, seq));
         let lane = self.lanes.entry(chat).or_default();
         lane.flights.insert(seq, flight);
         lane.unsent.insert(seq);
@@ -138,13 +141,32 @@ impl Outbox {
         if lane.flights.is_empty() {
             self.lanes.remove(chat);
         }
-        self.by_tag.remove(&flight.tag);
+        self.by_tag.remove(&(flight.tag, *chat, seq));
         Some(flight)
     }
 
-    /// Where the envelope with this tag is.
+    /// Where the envelope with this tag is; of several lanes the first.
     pub fn find(&self, tag: &Tag) -> Option<(ChatId, u64)> {
-        self.by_tag.get(tag).copied()
+        self.all_with(tag).next()
+    }
+
+    /// Every place where an envelope with this tag is.
+    pub fn all_with(&self, tag: &Tag) -> impl Iterator<Item = (ChatId, u64)> {
+        let range = (*tag, ChatId([0; 16]), 0)..=(*tag, ChatId([0xff; 16]), u64::MAX);
+        self.by_tag.range(range).map(|(_, chat, seq)| (*chat, *seq))
+    }
+
+    /// Where a message of a conversation waits: in its lane, or for a group in those of its members.
+    pub fn carrying(&self, chat: &ChatId, id: &MessageId) -> Vec<(ChatId, u64)> {
+        let of = |lane: &ChatId, flight: &Flight| {
+            flight.message == Some(*id) && flight.group.as_ref().unwrap_or(lane) == chat
+        };
+        let lanes = self.lanes.iter().filter(|(lane, _)| *lane == chat || !self.lanes.contains_key(chat));
+        lanes
+            .flat_map(|(lane, queue)| queue.flights.iter().map(move |(seq, flight)| (*lane, *seq, flight)))
+            .filter(|(lane, _, flight)| of(lane, flight))
+            .map(|(lane, seq, _)| (lane, seq))
+            .collect()
     }
 
     /// An entry.
@@ -218,6 +240,7 @@ mod tests {
             tag: Tag([tag; 12]),
             preimage: None,
             message: None,
+            group: None,
             cid: Cid([tag; 16]),
             size: 100,
             class: Class::Text,

@@ -163,6 +163,7 @@ impl Engine {
         for chat in self.active_chats() {
             self.tell_profile(chat, turn)?;
         }
+        self.tell_all_groups(turn)?;
         self.republish_cards(turn);
         Ok(self.me())
     }
@@ -212,6 +213,7 @@ impl Engine {
     pub(super) fn tell_addresses(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
         self.publish_presence(turn);
         self.republish_cards(turn);
+        self.tell_all_groups(turn)?;
         for chat in self.active_chats() {
             if self.best_link(&chat).is_some() {
                 self.tell_grants(chat, turn)?;
@@ -259,6 +261,8 @@ impl Engine {
         {
             self.publish_presence(turn);
         }
+        self.drop_old_letters(turn);
+        self.ask_to_join(turn)?;
         self.drop_old_invites(turn);
         self.drop_old_sessions(turn);
         self.drop_old_notes(turn)

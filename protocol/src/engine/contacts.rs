@@ -77,6 +77,7 @@ impl Contact {
             2 => ContactState::Active,
             3 => ContactState::Blocked,
             4 => ContactState::Refused,
+            5 => ContactState::Member,
             _ => ContactState::Requested,
         }
     }
@@ -87,7 +88,12 @@ impl Contact {
 
     /// True when a link may show that we know each other.
     pub(super) fn recognisable(&self) -> bool {
-        matches!(self.state(), ContactState::Active | ContactState::Requested)
+        self.state().exchanges_mail()
+    }
+
+    /// Where the contact stands once both sides can write: those met through a group stay with it.
+    pub(super) fn settled_state(&self) -> ContactState {
+        if self.rec.group.is_empty() { ContactState::Active } else { ContactState::Member }
     }
 
     pub(super) fn aid(&self) -> Option<AccountId> {
@@ -182,6 +188,7 @@ fn state_code(state: ContactState) -> u32 {
         ContactState::Active => 2,
         ContactState::Blocked => 3,
         ContactState::Refused => 4,
+        ContactState::Member => 5,
     }
 }
 
@@ -211,7 +218,9 @@ impl Engine {
     }
 
     pub(super) fn contact_views(&self) -> Vec<ContactView> {
-        self.contacts.keys().filter_map(|chat| self.contact_view(chat)).collect()
+        // Those met through a group only are no contacts of the person.
+        let people = self.contacts.iter().filter(|(_, contact)| contact.rec.group.is_empty());
+        people.filter_map(|(chat, _)| self.contact_view(chat)).collect()
     }
 
     pub(super) fn contact_reply(&self, chat: &ChatId) -> Answer {
@@ -232,6 +241,20 @@ impl Engine {
         if let Some(Err(error)) = alias.as_deref().map(|a| check_text("alias", a, 1, NAME_BYTES_MAX)) {
             return Ok(Err(error));
         }
+        if code.group().is_some() {
+            return Ok(Err(RequestError::BadInvite("it leads into a group: join it instead".to_owned())));
+        }
+        self.follow_invitation(&code, alias, None, turn)
+    }
+
+    /// The same for a code that has been read; `group` is the one it leads into.
+    pub(super) fn follow_invitation(
+        &mut self,
+        code: &InviteCode,
+        alias: Option<String>,
+        group: Option<ChatId>,
+        turn: &mut Turn,
+    ) -> Result<Answer, StoreError> {
         let Some(own) = &self.own else { return Ok(Err(RequestError::NoAccount)) };
         if own.aid().0.starts_with(&code.aid20.0) {
             return Ok(Err(RequestError::BadInvite("it is your own".to_owned())));
@@ -256,6 +279,7 @@ impl Engine {
             read_receipts: true,
             typing: true,
             added_at: turn.now.unix.0,
+            group: group.map(|group| group.0.to_vec()).unwrap_or_default(),
             ..ContactRecord::default()
         };
         if let Some(old) = self.contacts.get(&chat)
@@ -412,6 +436,10 @@ impl Engine {
         turn.delete(Table::Contact, chat.as_bytes());
         turn.delete(Table::Chat, chat.as_bytes());
         turn.erase_chat(chat);
+        // In a group they stay what they are.
+        for group in self.groups.keys().copied().collect::<Vec<_>>() {
+            self.know_members(group, turn)?;
+        }
         Ok(())
     }
 

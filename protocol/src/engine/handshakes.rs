@@ -18,7 +18,7 @@ use crate::crypto::secret::Secret;
 use crate::delivery::outbox::{Flight, entry_key};
 use crate::identity::card::{self, VerifiedCard};
 use crate::identity::device_log::DeviceLog;
-use crate::ids::{AccountId, ChatId, InviteId, Preimage, SessionId, Tag};
+use crate::ids::{AccountId, ChatId, Cid, InviteId, Preimage, SessionId, Tag};
 use crate::input::InviteKind;
 use crate::limits::{
     CONTACTS_MAX, FIRST_CONTACT_TTL_MS, HELLO_BYTES_MAX, PENDING_REQUESTS_MAX, SESSION_RESET_EVERY_MS, TEXT_TTL_MS,
@@ -82,6 +82,7 @@ impl Engine {
         self.ensure_queues(chat, turn)?;
         if self.initiate(chat, &bundle, address, turn)? {
             self.seal_waiting(chat, turn)?;
+            self.ask_to_join(turn)?;
             turn.event(Some(chat), None, EventKind::ContactUpdated);
             self.hello_again(turn)?;
             self.drive_all(chat, turn)?;
@@ -171,6 +172,7 @@ impl Engine {
             tag,
             preimage,
             message: None,
+            group: None,
             cid: cid(&envelope),
             size: envelope.len(),
             class: Class::Control,
@@ -264,6 +266,13 @@ impl Engine {
         if !self.adopt_identity(chat, &met, invite, turn) {
             return Ok(Outcome::Dropped);
         }
+        let group = self.invites.get(&invite).and_then(|found| found.group());
+        if let Some(group) = group
+            && !known
+            && let Some(contact) = self.contacts.get_mut(&chat)
+        {
+            contact.rec.group = group.0.to_vec();
+        }
         if let Some(found) = self.invites.get_mut(&invite) {
             found.rec.used += 1;
             // The one-time key is gone with its one use: what it protected cannot be recomputed from our disk.
@@ -271,8 +280,9 @@ impl Engine {
             found.rec.prekeys = found.prekeys.encode();
         }
         self.save_invite(&invite, turn);
-        let expected =
-            matches!(state, Some(ContactState::Active | ContactState::Requested)) || kind == InviteKind::OneTime;
+        let expected = matches!(state, Some(ContactState::Active | ContactState::Requested | ContactState::Member))
+            || kind == InviteKind::OneTime
+            || group.is_some();
         self.adopt_session(chat, met.id, met.session, met.identity.epoch.max(1), turn);
         if kind == InviteKind::OneTime {
             self.hand_over_queues(invite, chat, turn);
@@ -430,11 +440,12 @@ impl Engine {
     /// From now on both sides can write: says so with everything they need from us.
     pub(super) fn accept_contact(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         let Some(contact) = self.contacts.get_mut(&chat) else { return Ok(()) };
-        let was_active = contact.state() == ContactState::Active;
-        contact.set_state(ContactState::Active);
+        let was = contact.state();
+        let state = contact.settled_state();
+        contact.set_state(state);
         contact.rec.invite_link.clear();
         self.save_contact(&chat, turn);
-        if !was_active {
+        if state == ContactState::Active && was != state {
             turn.event(Some(chat), None, EventKind::ContactAdded);
         }
         let sessions: Vec<SessionId> =
@@ -477,7 +488,8 @@ impl Engine {
     pub(super) fn reset_session(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         let (Some(own), Some(contact)) = (&self.own, self.contacts.get(&chat)) else { return Ok(()) };
         let too_soon = contact.rec.last_reset_at.saturating_add(SESSION_RESET_EVERY_MS) > turn.now.unix.0;
-        if contact.state() != ContactState::Active || too_soon || contact.key_blocked() {
+        if !matches!(contact.state(), ContactState::Active | ContactState::Member) || too_soon || contact.key_blocked()
+        {
             return Ok(());
         }
         let (Some(pair_key), Some(peer_aid)) = (&contact.pair, contact.aid()) else { return Ok(()) };
@@ -509,7 +521,7 @@ impl Engine {
             .map(|(seq, _)| *seq)
             .collect();
         for seq in stale {
-            let Some(record) = self.outbox_record(&chat, seq, turn)? else { continue };
+            let Some(record) = self.outbox_entry(&chat, seq, turn)? else { continue };
             let (no_infra, carried) =
                 self.drop_flight(&chat, seq, turn).map_or((false, true), |f| (f.no_infra, f.carried));
             let message = crate::ids::MessageId::read(&record.message);
@@ -549,6 +561,10 @@ impl Engine {
         plain: Vec<u8>,
         turn: &mut Turn,
     ) -> u64 {
+        let (group, letter) = match &flight.group {
+            Some(group) => (group.0.to_vec(), flight.cid.0.to_vec()),
+            None => Default::default(),
+        };
         let record = OutboxRecord {
             tag: flight.tag.0.to_vec(),
             preimage: flight.preimage.map(|p| p.0.to_vec()).unwrap_or_default(),
@@ -563,10 +579,42 @@ impl Engine {
             n: flight.n,
             first_contact: flight.first_contact,
             not_carried: !flight.carried,
+            group,
+            letter,
         };
         let seq = self.outbox.push(chat, flight);
         turn.put_record(Table::Outbox, &entry_key(&chat, seq), &record);
         seq
+    }
+}
+
+/// An envelope of no session at the beginning of its way.
+pub(super) fn new_flight(tag: Tag, cid: Cid, size: usize, class: Class, errand: Errand, now: UnixTime) -> Flight {
+    Flight {
+        tag,
+        preimage: None,
+        message: errand.message,
+        group: None,
+        cid,
+        size,
+        class,
+        no_infra: errand.no_infra,
+        carried: errand.carried,
+        created_at: now,
+        expires_at: errand.expires_at,
+        session: SessionId([0; 16]),
+        chain: 0,
+        n: 0,
+        first_contact: false,
+        deposited: Vec::new(),
+        depositing: Default::default(),
+        on_link: None,
+        direct_since: None,
+        attempts: 0,
+        next_at: Moment(0),
+        deposits: 0,
+        deposit_again_at: Moment(0),
+        sprayed: 0,
     }
 }
 

@@ -115,6 +115,8 @@ impl Engine {
                 }
                 Ok(outcome)
             }
+            Some(TagOwner::Group(chat, place)) => self.open_letter(chat, place, bytes, source, turn),
+            None if self.has_letter(&tag, bytes) => Ok(Outcome::DoneUnnamed),
             None => self.late(&tag, bytes, source, turn),
         }
     }
@@ -136,7 +138,10 @@ impl Engine {
         if let Some(seen) = turn.record::<SeenRecord>(Table::Seen, tag.as_bytes())?
             && let (Some(preimage), Some(chat)) = (Preimage::read(&seen.preimage), ChatId::read(&seen.chat))
         {
-            let answers = self.contacts.get(&chat).is_some_and(|c| c.state() == ContactState::Active);
+            let answers = self
+                .contacts
+                .get(&chat)
+                .is_some_and(|c| matches!(c.state(), ContactState::Active | ContactState::Member));
             return Ok(if answers { Outcome::Done { preimage } } else { Outcome::Dropped });
         }
         Ok(Outcome::Unknown)
@@ -230,10 +235,10 @@ impl Engine {
         preimages: &[Preimage],
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
-        let route = self.links.get(&link).map(|l| l.route);
-        let peer = self.links.get(&link).map(|l| l.peer.clone());
+        let Some(state) = self.links.get(&link) else { return Ok(()) };
+        let (path, peer) = (Some(Path::Direct(state.route)), state.peer.clone());
         for preimage in preimages {
-            self.receipt(preimage, route.map(Path::Direct), peer.as_ref(), turn)?;
+            self.receipt(preimage, path, Some(&peer), turn)?;
         }
         Ok(())
     }
@@ -302,12 +307,15 @@ impl Engine {
         if contact.state() != ContactState::Requested {
             return Ok(());
         }
-        contact.set_state(ContactState::Active);
+        let state = contact.settled_state();
+        contact.set_state(state);
         contact.rec.invite_link.clear();
         self.save_contact(&chat, turn);
         self.register_reset_tags(chat);
-        turn.event(Some(chat), None, EventKind::ContactAccepted);
-        turn.event(Some(chat), None, EventKind::ContactAdded);
+        if state == ContactState::Active {
+            turn.event(Some(chat), None, EventKind::ContactAccepted);
+            turn.event(Some(chat), None, EventKind::ContactAdded);
+        }
         let Some(bundle) = self.own.as_ref().and_then(|own| own.bundle(turn.now.unix)) else { return Ok(()) };
         let update = proto::BundleUpdate { bundles: vec![bundle] };
         self.queue_control(chat, Kind::Bundle(update), crate::limits::CONTROL_TTL_MS, turn)?;
@@ -324,8 +332,10 @@ impl Engine {
         self.see_lamport(&chat, plain.lamport, turn);
         let Some(kind) = plain.kind.clone() else { return Ok(()) };
         match kind {
-            Kind::Text(text) => self.text_arrived(chat, &plain, text, path, turn),
-            Kind::Edit(_) | Kind::React(_) | Kind::Delete(_) => self.operation_arrived(chat, &plain, kind, turn),
+            Kind::Text(text) => self.text_arrived(chat, SlotAuthor::Peer, &plain, text, path, turn),
+            Kind::Edit(_) | Kind::React(_) | Kind::Delete(_) => {
+                self.operation_arrived(chat, SlotAuthor::Peer, &plain, kind, turn)
+            }
             Kind::Receipt(receipt) => self.read_by_them(chat, &receipt, turn),
             Kind::Typing(typing) => {
                 turn.live(LiveEvent::Typing { chat, on: typing.on });
@@ -359,13 +369,15 @@ impl Engine {
             }
             Kind::Retention(proposal) => self.retention_arrived(chat, &proposal, turn),
             Kind::Ping(ping) => self.ping_arrived(chat, ping, path, turn),
+            Kind::Group(ctl) => self.group_ctl_arrived(chat, ctl, turn),
             Kind::Reset(_) => Ok(()), // resets travel as handshakes; this kind is reserved
         }
     }
 
-    fn text_arrived(
+    pub(super) fn text_arrived(
         &mut self,
         chat: ChatId,
+        author: SlotAuthor,
         plain: &proto::Plain,
         text: proto::Text,
         path: Path,
@@ -377,7 +389,7 @@ impl Engine {
         }
         let reply_to = message_id(&text.reply_to);
         let op = SlotOp {
-            author: SlotAuthor::Peer,
+            author,
             lamport: plain.lamport,
             ts: UnixTime(plain.ts_ms),
             op_id: id,
@@ -397,7 +409,7 @@ impl Engine {
         turn.event(
             Some(chat),
             Some(id),
-            EventKind::MessageReceived { body: text.body, sent_at, reply_to, path, author: None },
+            EventKind::MessageReceived { body: text.body, sent_at, reply_to, path, author: author.member() },
         );
         Ok(())
     }

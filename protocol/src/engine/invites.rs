@@ -1,12 +1,13 @@
 //! Invitations: the secret in a link, the sealed contact card behind it, and who holds the card for us.
 
 use super::account::hint;
+use super::groups::joining::Destination;
 use super::records::state::InviteRecord;
 use super::turn::Turn;
 use super::{Answer, Engine, TagOwner, Waiting};
 use crate::crypto::ed25519::SigningKey;
 use crate::identity::card::{self, CardParts};
-use crate::ids::{InviteId, LinkId, PeerKey, Tag};
+use crate::ids::{ChatId, InviteId, LinkId, OperationId, PeerKey, Tag};
 use crate::input::{InviteKind, RequestId};
 use crate::limits::{INVITES_MAX, PREKEY_KEEP_MS};
 use crate::session::{OwnPrekeys, first_contact};
@@ -52,6 +53,11 @@ impl Invite {
         !self.rec.revoked && !self.used_up() && self.rec.expires_at > now.0
     }
 
+    /// The group it leads into.
+    pub(super) fn group(&self) -> Option<ChatId> {
+        ChatId::read(&self.rec.group)
+    }
+
     fn used_up(&self) -> bool {
         self.kind() == InviteKind::OneTime && self.rec.used > 0
     }
@@ -74,6 +80,13 @@ pub(super) fn invite_id(secret: &[u8; 16]) -> InviteId {
     InviteId(crate::crypto::hash::trunc(&crate::crypto::hash::hash("silbo/1/invite-id", &[secret])))
 }
 
+pub(super) fn check_ttl(ttl_ms: u64) -> Result<(), RequestError> {
+    match (MINUTE_MS..=365 * DAY_MS).contains(&ttl_ms) {
+        true => Ok(()),
+        false => Err(RequestError::Invalid { field: "ttl", why: "from 1 minute to 365 days".to_owned() }),
+    }
+}
+
 impl Engine {
     /// Makes an invitation. The reply waits, for a few seconds, until connected relays hold the card: a link that
     /// is handed over before that would not work while this node is off.
@@ -82,16 +95,16 @@ impl Engine {
         request: RequestId,
         kind: InviteKind,
         ttl_ms: u64,
+        into: Option<Destination>,
         turn: &mut Turn,
     ) -> Result<Option<Answer>, StoreError> {
-        if !(MINUTE_MS..=365 * DAY_MS).contains(&ttl_ms) {
-            let why = "from 1 minute to 365 days".to_owned();
-            return Ok(Some(Err(RequestError::Invalid { field: "ttl", why })));
+        if let Err(error) = check_ttl(ttl_ms) {
+            return Ok(Some(Err(error)));
         }
         if self.invites.len() >= INVITES_MAX {
             return Ok(Some(Err(RequestError::Limit("invitations: revoke some"))));
         }
-        let secret: [u8; 16] = self.chance.bytes();
+        let secret: [u8; 16] = into.map_or_else(|| self.chance.bytes(), |into| into.secret);
         let expires_at = turn.now.unix.after_ms(ttl_ms);
         let Some(own) = &mut self.own else { return Ok(Some(Err(RequestError::NoAccount))) };
         let prekey_id = own.next_prekey_id();
@@ -105,6 +118,8 @@ impl Engine {
             prekeys: prekeys.encode(),
             created_at: turn.now.unix.0,
             blob_seed: self.chance.bytes::<32>().to_vec(),
+            group: into.map(|into| into.group.0.to_vec()).unwrap_or_default(),
+            group_link: into.map(|into| into.link.0.to_vec()).unwrap_or_default(),
             ..InviteRecord::default()
         };
         let id = invite_id(&secret);
@@ -125,7 +140,7 @@ impl Engine {
         let left: std::collections::BTreeSet<PeerKey> =
             relays.into_iter().filter(|r| self.relay_worth_waiting(r)).collect();
         if left.is_empty() {
-            return Ok(self.invites.get(&id).map(|invite| Ok(Reply::Invite(invite.view()))));
+            return Ok(self.invite_reply(&id));
         }
         self.waiting.insert(request, Waiting::Invite { id, left });
         self.timers.set(super::Timer::Request(request), turn.now.moment.after_ms(CARD_WAIT_MS));
@@ -136,6 +151,12 @@ impl Engine {
     fn write_link(&mut self, id: &InviteId) {
         let (Some(own), Some(invite)) = (&self.own, self.invites.get(id)) else { return };
         let mut hints: Vec<Hint> = Vec::new();
+        if let Some(group) = invite.group()
+            && let Some(link) = OperationId::read(&invite.rec.group_link)
+        {
+            hints.push(Hint::Group { group, link });
+            hints.extend(self.groups.get(&group).and_then(|group| Hint::name(group.name())));
+        }
         for (peer, relay) in self.relays.iter().filter(|(_, r)| r.rec.own).take(2) {
             if let Some(addr) = relay.rec.addrs.first() {
                 hints.push(Hint::Relay { peer: peer.clone(), addr: addr.clone() });
@@ -233,13 +254,22 @@ impl Engine {
             }
         }
         for request in done {
-            let Some(view) = self.invites.get(&id).map(Invite::view) else { continue };
-            self.settle(request, Ok(Reply::Invite(view)), turn);
+            let Some(reply) = self.invite_reply(&id) else { continue };
+            self.settle(request, reply, turn);
         }
     }
 
     pub(super) fn invite_views(&self, now: UnixTime) -> Vec<InviteView> {
-        self.invites.values().filter(|i| i.open(now)).map(Invite::view).collect()
+        self.invites.values().filter(|i| i.open(now) && i.group().is_none()).map(Invite::view).collect()
+    }
+
+    /// What who made an invitation is told: of one to a group, the group's link.
+    pub(super) fn invite_reply(&self, id: &InviteId) -> Option<Answer> {
+        let invite = self.invites.get(id)?;
+        Some(Ok(match invite.group() {
+            None => Reply::Invite(invite.view()),
+            Some(group) => Reply::GroupLink(self.group_link_view(&group, invite)?),
+        }))
     }
 
     pub(super) fn invite_revoke(&mut self, id: InviteId, turn: &mut Turn) -> Answer {

@@ -4,9 +4,10 @@
 //! of the pair, both peer keys and a nonce, and padded with noise to a power of two. Contacts recognise each other;
 //! a stranger sees random bytes and roughly how many contacts there are at most.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::couriers::{Meeting, near};
+use super::groups::sync::Comparison;
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{Engine, Waiting};
@@ -14,7 +15,7 @@ use crate::ids::{ChatId, LinkId, PeerAddress, PeerKey};
 use crate::input::Route;
 use crate::limits::{CONTACTS_MAX, FRAME_BYTES_UNPROVEN_MAX, LINKS_MAX};
 use crate::session::pair;
-use crate::step::{ContactState, LiveEvent, Send};
+use crate::step::{LiveEvent, Send};
 use crate::store::StoreError;
 use crate::time::{MINUTE_MS, Moment, SECOND_MS};
 use crate::wire::frame::Frame;
@@ -54,6 +55,8 @@ pub(super) struct Link {
     up_at: Moment,
     /// The encounter on this link, once both sides have said that they carry.
     pub(super) meeting: Option<Box<Meeting>>,
+    /// Comparisons of groups' letters with the member at the other end.
+    pub(super) comparisons: BTreeMap<ChatId, Comparison>,
 }
 
 impl Engine {
@@ -81,6 +84,7 @@ impl Engine {
             carries: false,
             up_at: turn.now.moment,
             meeting: None,
+            comparisons: BTreeMap::new(),
         };
         self.links.insert(link, state);
         self.mail.link_up(link, &mut self.chance);
@@ -190,6 +194,7 @@ impl Engine {
                 self.sheet_arrived(link, &part, turn);
                 Ok(())
             }
+            Frame::GroupSync(sync) => self.group_sync_arrived(link, sync, turn),
             Frame::SheetAt(version) => {
                 self.sheet_held(link, version, turn);
                 Ok(())
@@ -276,6 +281,7 @@ impl Engine {
         }
         self.drive_all(chat, turn)?;
         self.say_sheet(link, chat, turn);
+        self.compare_letters(link, turn);
         self.tell_grants(chat, turn)?;
         self.beat(chat, turn)
     }
@@ -315,7 +321,7 @@ impl Engine {
             return;
         }
         let Some(contact) = self.contacts.get_mut(&chat) else { return };
-        if !matches!(contact.state(), ContactState::Active | ContactState::Requested) {
+        if !contact.state().exchanges_mail() {
             return;
         }
         let pause = FIND_FIRST_MS.saturating_mul(1 << contact.find_attempts.min(20)).min(FIND_MAX_MS);

@@ -10,7 +10,7 @@ use super::turn::Turn;
 use super::{Answer, Engine, Waiting, message_id};
 use crate::conversation::{Changed, ItemView, Slot, SlotAuthor, SlotOp, SlotOpKind, path_of_code, retention, view};
 use crate::ids::{ChatId, MessageId, PeerKey};
-use crate::input::RequestId;
+use crate::input::{GroupChanges, RequestId};
 use crate::limits::{
     CHAT_RETENTION_S_RANGE, CLIENT_ID_BYTES_MAX, CONTROL_TTL_MS, EXPIRE_S_RANGE, REACTION_BYTES_MAX, SEND_TTL_S_RANGE,
     TEXT_BYTES_MAX, TEXT_TTL_MS,
@@ -56,10 +56,18 @@ impl Engine {
             return self.message_reply(id, turn);
         }
         let note = self.own.as_ref().is_some_and(|own| own.chat() == chat);
-        if !note && let Err(error) = self.may_write(&chat) {
+        let group = self.groups.contains_key(&chat);
+        let allowed = match group {
+            true => self.may_post(&chat, turn.now.unix),
+            false => self.may_write(&chat),
+        };
+        if !note && let Err(error) = allowed {
             return Ok(Err(error));
         }
-        let id = self.new_message_id(turn.now.unix);
+        let id = match group {
+            true => self.new_group_message_id(turn.now.unix),
+            false => self.new_message_id(turn.now.unix),
+        };
         let expire_s = expire_s.unwrap_or(0);
         let text = proto::Text { body: body.clone(), reply_to: reply_to.map(|r| r.0.to_vec()).unwrap_or_default() };
         let mut plain = self.plain(&chat, id, Kind::Text(text), turn);
@@ -72,11 +80,15 @@ impl Engine {
             kind: SlotOpKind::Text { body: body.clone(), reply_to, expire_s },
         };
         let state = if note { DeliveryState::Local } else { DeliveryState::Queued };
-        let sealed = self.has_session(&chat);
-        if !note && sealed {
-            let lifetime_ms = ttl_s.map_or(TEXT_TTL_MS, |s| u64::from(s) * SECOND_MS);
-            let errand =
-                Errand { message: Some(id), expires_at: turn.now.unix.after_ms(lifetime_ms), no_infra, carried: true };
+        let sealed = group || self.has_session(&chat);
+        let lifetime_ms = ttl_s.map_or(TEXT_TTL_MS, |s| u64::from(s) * SECOND_MS);
+        let errand =
+            Errand { message: Some(id), expires_at: turn.now.unix.after_ms(lifetime_ms), no_infra, carried: true };
+        if group {
+            if let Err(refusal) = self.post(chat, &plain, errand, turn)? {
+                return Ok(Err(refusal));
+            }
+        } else if !note && sealed {
             if let Err(refusal) = self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)? {
                 return Ok(Err(refusal.into()));
             }
@@ -98,7 +110,7 @@ impl Engine {
         Ok(Ok(Reply::Message { id, chat, state, sent_at: turn.now.unix }))
     }
 
-    fn has_session(&self, chat: &ChatId) -> bool {
+    pub(super) fn has_session(&self, chat: &ChatId) -> bool {
         self.contacts.get(chat).is_some_and(|c| c.session().is_some())
     }
 
@@ -112,6 +124,7 @@ impl Engine {
             ContactState::Incoming => Err(RequestError::NotFound("contact (a request waits for your decision)")),
             _ if contact.key_blocked() => Err(RequestError::KeyChanged),
             _ if contact.rec.unsealed.len() >= 1_000 => Err(RequestError::Limit("messages before the first contact")),
+            ContactState::Member => Err(RequestError::NotFound("contact (only a member of a group: invite them)")),
             ContactState::Active | ContactState::Requested => Ok(()),
         }
     }
@@ -159,7 +172,7 @@ impl Engine {
         turn.item(chat, id)?.map(|row| view(&row)).transpose()
     }
 
-    fn chat_of(&self, id: &MessageId, turn: &Turn) -> Result<Option<ChatId>, StoreError> {
+    pub(super) fn chat_of(&self, id: &MessageId, turn: &Turn) -> Result<Option<ChatId>, StoreError> {
         let trace: Option<TraceRecord> = turn.record(Table::Trace, id.as_bytes())?;
         Ok(trace.and_then(|t| ChatId::read(&t.chat)))
     }
@@ -250,6 +263,11 @@ impl Engine {
             return Ok(Err(error));
         }
         let Some(chat) = self.chat_of(&id, turn)? else { return Ok(super::not_found("message")) };
+        if self.groups.contains_key(&chat)
+            && let Err(error) = self.may_post(&chat, turn.now.unix)
+        {
+            return Ok(Err(error));
+        }
         let Some(row) = turn.item(&chat, &id)?.filter(|row| row.visible && row.outgoing) else {
             return Ok(super::not_found("own message"));
         };
@@ -282,6 +300,11 @@ impl Engine {
         if turn.item(&chat, &id)?.is_none_or(|row| !row.visible) {
             return Ok(super::not_found("message"));
         }
+        if self.groups.contains_key(&chat)
+            && let Err(error) = self.may_post(&chat, turn.now.unix)
+        {
+            return Ok(Err(error));
+        }
         let op = self.own_op(chat, SlotOpKind::React { emoji: emoji.clone(), remove }, turn);
         if self.apply_op(chat, id, &op, None, turn)? != Changed::Nothing {
             let reaction = proto::Reaction { to: id.0.to_vec(), emoji: emoji.clone(), remove };
@@ -299,9 +322,11 @@ impl Engine {
         let mut by_chat: std::collections::BTreeMap<ChatId, Vec<MessageId>> = Default::default();
         for id in ids {
             let Some(chat) = self.chat_of(id, turn)? else { continue };
-            if turn.item(&chat, id)?.is_some_and(|row| row.visible) {
-                by_chat.entry(chat).or_default().push(*id);
+            let Some(row) = turn.item(&chat, id)?.filter(|row| row.visible) else { continue };
+            if for_both && !row.outgoing && self.groups.contains_key(&chat) && !self.may_moderate(&chat) {
+                return Ok(Err(RequestError::NotAllowed("delete what others wrote")));
             }
+            by_chat.entry(chat).or_default().push(*id);
         }
         let count = by_chat.values().map(Vec::len).sum::<usize>();
         if count == 0 {
@@ -327,7 +352,7 @@ impl Engine {
     fn delete_here(&mut self, chat: ChatId, id: MessageId, op: &SlotOp, turn: &mut Turn) -> Result<(), StoreError> {
         if self.apply_op(chat, id, op, None, turn)? == Changed::Deleted {
             turn.extend_seen(retention::bury(&chat, &id, turn.now.unix));
-            turn.event(Some(chat), Some(id), EventKind::MessageDeleted { author: None });
+            turn.event(Some(chat), Some(id), EventKind::MessageDeleted { author: op.author.member() });
         }
         Ok(())
     }
@@ -340,7 +365,9 @@ impl Engine {
 
     /// Sends an operation to the other side, under the numbers it was applied with here.
     fn tell_operation(&mut self, chat: ChatId, op: &SlotOp, kind: Kind, turn: &mut Turn) -> Result<(), StoreError> {
-        if self.own.as_ref().is_some_and(|own| own.chat() == chat) || !self.has_session(&chat) {
+        let group = self.groups.contains_key(&chat);
+        let note = self.own.as_ref().is_some_and(|own| own.chat() == chat);
+        if note || (!group && !self.has_session(&chat)) {
             return Ok(());
         }
         let plain = proto::Plain {
@@ -352,12 +379,13 @@ impl Engine {
         };
         let expires_at = turn.now.unix.after_ms(CONTROL_TTL_MS);
         let errand = Errand { message: None, expires_at, no_infra: false, carried: true };
-        if self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?.is_err() {
-            turn.event(
-                Some(chat),
-                None,
-                EventKind::Warning { text: "a change could not be told to the contact".to_owned() },
-            );
+        let told = match group {
+            true => self.post(chat, &plain, errand, turn)?.is_ok(),
+            false => self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?.is_ok(),
+        };
+        if !told {
+            let text = "a change could not be told to the others".to_owned();
+            turn.event(Some(chat), None, EventKind::Warning { text });
         }
         Ok(())
     }
@@ -366,13 +394,13 @@ impl Engine {
     pub(super) fn operation_arrived(
         &mut self,
         chat: ChatId,
+        author: SlotAuthor,
         plain: &proto::Plain,
         kind: Kind,
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
         let Some(op_id) = message_id(&plain.msg_id) else { return Ok(()) };
-        let op =
-            |kind| SlotOp { author: SlotAuthor::Peer, lamport: plain.lamport, ts: UnixTime(plain.ts_ms), op_id, kind };
+        let op = |kind| SlotOp { author, lamport: plain.lamport, ts: UnixTime(plain.ts_ms), op_id, kind };
         match kind {
             Kind::Edit(edit) => {
                 let (Some(id), Some(text)) = (message_id(&edit.of), edit.text) else { return Ok(()) };
@@ -382,7 +410,7 @@ impl Engine {
                 let op = op(SlotOpKind::Edit { body: text.body.clone() });
                 if self.apply_op(chat, id, &op, None, turn)? == Changed::Edited {
                     let body = turn.item(&chat, &id)?.map(|row| row.body).unwrap_or_default();
-                    turn.event(Some(chat), Some(id), EventKind::MessageEdited { body, author: None });
+                    turn.event(Some(chat), Some(id), EventKind::MessageEdited { body, author: author.member() });
                 }
             }
             Kind::React(reaction) => {
@@ -397,14 +425,16 @@ impl Engine {
                         outgoing: false,
                         emoji: reaction.emoji,
                         removed: reaction.remove,
-                        author: None,
+                        author: author.member(),
                     };
                     turn.event(Some(chat), Some(id), kind);
                 }
             }
             Kind::Delete(delete) if delete.scope == 2 => {
                 for id in delete.ids.iter().take(READ_BATCH).filter_map(|bytes| message_id(bytes)) {
-                    self.delete_here(chat, id, &op(SlotOpKind::Delete), turn)?;
+                    if self.may_delete(&chat, &id, author, turn)? {
+                        self.delete_here(chat, id, &op(SlotOpKind::Delete), turn)?;
+                    }
                 }
             }
             _ => {}
@@ -513,6 +543,10 @@ impl Engine {
     // ---- retention
 
     pub(super) fn set_retention(&mut self, chat: ChatId, seconds: u32, turn: &mut Turn) -> Result<Answer, StoreError> {
+        if self.groups.contains_key(&chat) {
+            let changes = GroupChanges { retention_s: Some(seconds), ..GroupChanges::default() };
+            return self.group_set(chat, changes, turn);
+        }
         if seconds != 0 && !CHAT_RETENTION_S_RANGE.contains(&seconds) {
             let why = "0 (for ever), or from 1 to 90 days".to_owned();
             return Ok(Err(RequestError::Invalid { field: "seconds", why }));
@@ -545,7 +579,7 @@ impl Engine {
         if valid && newer { self.adopt_retention(chat, proposal.seconds, proposal.rev, false, turn) } else { Ok(()) }
     }
 
-    fn adopt_retention(
+    pub(super) fn adopt_retention(
         &mut self,
         chat: ChatId,
         seconds: u32,

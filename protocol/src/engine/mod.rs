@@ -8,7 +8,7 @@
 //!   outbound.rs  sealing and the delivery ladder            relays.rs    the mailbox client
 //!   messages.rs  what a person does with messages           serving.rs   the relay role
 //!   couriers.rs  encounters with other carriers             bags.rs      mail in a file or a text
-//!   sheets.rs    friends who carry                       groups.rs    groups
+//!   sheets.rs    friends who carry                         groups/      groups
 //! ```
 
 mod account;
@@ -36,6 +36,7 @@ use crate::carry::sheet::Sheet;
 use crate::carry::store::{CarrierStore, Pool};
 use crate::chance::Chance;
 use crate::delivery::outbox::Outbox;
+use crate::group::chain::LetterPlace;
 use crate::ids::{ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey, Preimage, QueueRid, SessionId, Tag};
 use crate::input::{Input, Request, RequestId};
 use crate::mailbox::server::MailboxServer;
@@ -46,10 +47,11 @@ use crate::time::{Moment, Now, UnixTime};
 
 use account::Own;
 use contacts::Contact;
+use groups::Group;
 use invites::Invite;
 use links::Link;
 use messages::Letter;
-use records::state::{ChatRecord, QueueRecord};
+use records::state::{ChatRecord, GroupRecord, QueueRecord};
 use relays::Relay;
 use sheets::Told;
 use timers::{Timer, Timers};
@@ -67,6 +69,9 @@ pub struct Engine {
     sessions: BTreeMap<SessionId, Live>,
     /// Every tag an envelope may carry that is not opened or stored as skipped.
     tags: BTreeMap<Tag, TagOwner>,
+    groups: BTreeMap<ChatId, Group>,
+    /// Groups we have asked to be let into.
+    joining: BTreeMap<ChatId, GroupRecord>,
     outbox: Outbox,
     links: BTreeMap<LinkId, Link>,
     relays: BTreeMap<PeerKey, Relay>,
@@ -119,6 +124,8 @@ enum TagOwner {
     Invite(InviteId, u32),
     /// A session reset by a contact.
     Reset(ChatId, u32),
+    /// A sender's chain of a group.
+    Group(ChatId, LetterPlace),
 }
 
 /// A request that waits for the network.
@@ -150,6 +157,8 @@ impl Engine {
             invites: BTreeMap::new(),
             sessions: BTreeMap::new(),
             tags: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            joining: BTreeMap::new(),
             outbox: Outbox::default(),
             links: BTreeMap::new(),
             relays: BTreeMap::new(),
@@ -243,6 +252,11 @@ impl Engine {
                 Timer::SweepCarried => self.sweep_carried(turn),
                 Timer::Publish => self.publish_due(turn),
                 Timer::TellAddresses => self.tell_addresses(turn)?,
+                Timer::CompareLetters => self.compare_everywhere(turn),
+                Timer::LettersOverdue => self.letters_overdue(turn),
+                Timer::TellSeen(chat) => self.tell_seen(chat, turn)?,
+                Timer::RekeyGroup(chat) => self.rekey_if_due(chat, turn)?,
+                Timer::Complement(chat) => self.complement_newcomers(chat, turn)?,
             }
         }
         Ok(())
@@ -273,7 +287,7 @@ impl Engine {
             Request::RecoveryWords => self.recovery_words(),
             Request::SetProfile { name, status, avatar } => self.set_profile(name, status, avatar, turn)?,
             Request::SetPrivacy { read_receipts, typing } => self.set_privacy(read_receipts, typing, turn),
-            Request::InviteCreate { kind, ttl_ms } => return self.invite_create(id, kind, ttl_ms, turn),
+            Request::InviteCreate { kind, ttl_ms } => return self.invite_create(id, kind, ttl_ms, None, turn),
             Request::InviteList => Ok(Reply::Invites(self.invite_views(turn.now.unix))),
             Request::InviteRevoke { id } => self.invite_revoke(id, turn),
             Request::ContactAdd { link, alias } => self.contact_add(&link, alias, turn)?,
@@ -324,10 +338,7 @@ impl Engine {
         let answer = match self.waiting.remove(&id) {
             None => return,
             Some(Waiting::Ping { .. }) => Err(RequestError::Timeout),
-            Some(Waiting::Invite { id, .. }) => match self.invites.get(&id) {
-                Some(invite) => Ok(Reply::Invite(invite.view())),
-                None => Err(RequestError::NotFound("invite")),
-            },
+            Some(Waiting::Invite { id, .. }) => self.invite_reply(&id).unwrap_or(Err(RequestError::NotFound("invite"))),
             Some(Waiting::Relay { peer }) => Ok(self.relay_reply(&peer)),
         };
         turn.reply(id, answer);

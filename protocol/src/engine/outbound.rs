@@ -20,7 +20,7 @@ use crate::limits::{
     OUTBOX_MAX,
 };
 use crate::session::SealError;
-use crate::step::{ContactState, DeliveryState, EventKind, FailReason, Path, RequestError};
+use crate::step::{DeliveryState, EventKind, FailReason, Path, RequestError};
 use crate::store::{StoreError, Table};
 use crate::time::{HOUR_MS, Moment, UnixTime};
 use crate::wire::envelope::{Class, EnvelopeHead};
@@ -143,6 +143,7 @@ impl Engine {
             tag: sealed.sealed.tag,
             preimage: Some(sealed.sealed.preimage),
             message: errand.message,
+            group: None,
             cid: cid(&sealed.sealed.envelope),
             size: sealed.sealed.envelope.len(),
             class,
@@ -221,9 +222,7 @@ impl Engine {
 
     /// True when mail for this conversation may leave.
     pub(super) fn may_send(&self, chat: &ChatId) -> bool {
-        self.contacts
-            .get(chat)
-            .is_some_and(|c| matches!(c.state(), ContactState::Active | ContactState::Requested) && !c.key_blocked())
+        self.contacts.get(chat).is_some_and(|c| c.state().exchanges_mail() && !c.key_blocked())
     }
 
     /// Hands what has not been handed out yet to the direct link, or to mailboxes where there is none.
@@ -270,8 +269,13 @@ impl Engine {
                 turn.frame(link, &Frame::Envelopes(std::mem::take(&mut batch)));
                 bytes = 0;
             }
-            bytes += record.envelope.len();
-            batch.push(record.envelope);
+            match ChatId::read(&record.group) {
+                Some(group) => self.hand_letter(link, group, record.envelope, turn),
+                None => {
+                    bytes += record.envelope.len();
+                    batch.push(record.envelope);
+                }
+            }
             let pause = self.jittered(retry_pause_ms(self.outbox.flight(&chat, seq).map_or(1, |f| f.attempts + 1)));
             let Some(lane) = self.outbox.lane_mut(&chat) else { break };
             lane.unsent.remove(&seq);
@@ -339,7 +343,8 @@ impl Engine {
     fn reset_if_silent(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         const ATTEMPTS: u32 = 4;
         let stuck = self.outbox.lane(&chat).is_some_and(|lane| {
-            let old = |f: &Flight| !f.first_contact && f.attempts >= ATTEMPTS && f.on_link.is_some();
+            let old =
+                |f: &Flight| f.group.is_none() && !f.first_contact && f.attempts >= ATTEMPTS && f.on_link.is_some();
             lane.flights.values().any(old)
         });
         let stale = self
@@ -427,7 +432,7 @@ impl Engine {
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
         for (seq, _) in seqs {
-            let Some(mut record) = self.outbox_record(&chat, *seq, turn)? else { continue };
+            let Some(mut record) = self.outbox_entry(&chat, *seq, turn)? else { continue };
             let Some(flight) = self.outbox.flight_mut(&chat, *seq) else { continue };
             flight.depositing.remove(relay);
             flight.deposits += 1;
@@ -438,7 +443,7 @@ impl Engine {
             flight.deposited.push(Deposit { relay: relay.clone(), sid, until });
             let relays = u8::try_from(flight.deposited.len()).unwrap_or(u8::MAX);
             let latest = flight.deposited.iter().map(|d| d.until).max().unwrap_or(until);
-            let message = flight.message;
+            let (of, message) = (flight.group.unwrap_or(chat), flight.message);
             record.deposited.push(Deposited {
                 relay: relay.0.clone(),
                 sid: sid.0.to_vec(),
@@ -447,7 +452,7 @@ impl Engine {
             });
             turn.put_record(Table::Outbox, &entry_key(&chat, *seq), &record);
             if let Some(id) = message {
-                self.raise(chat, id, DeliveryState::Held { relays, until: latest }, Some(Path::Relay), turn)?;
+                self.raise(of, id, DeliveryState::Held { relays, until: latest }, Some(Path::Relay), turn)?;
                 let hop = HopRecord {
                     at: turn.now.unix.0,
                     what: "held".to_owned(),
@@ -455,7 +460,7 @@ impl Engine {
                     peer: relay.0.clone(),
                     until: until.0,
                 };
-                self.add_hop(&chat, &id, hop, turn)?;
+                self.add_hop(&of, &id, hop, turn)?;
             }
         }
         Ok(())
@@ -498,11 +503,9 @@ impl Engine {
 
     /// Takes back a message that has not arrived: its copies at relays go as well. True if it was still waiting.
     pub(super) fn recall(&mut self, chat: ChatId, id: MessageId, turn: &mut Turn) -> bool {
-        let Some(lane) = self.outbox.lane(&chat) else { return false };
-        let waiting: Vec<u64> =
-            lane.flights.iter().filter(|(_, f)| f.message == Some(id)).map(|(seq, _)| *seq).collect();
-        for seq in &waiting {
-            let Some(flight) = self.drop_flight(&chat, *seq, turn) else { continue };
+        let waiting = self.outbox.carrying(&chat, &id);
+        for (lane, seq) in &waiting {
+            let Some(flight) = self.drop_flight(lane, *seq, turn) else { continue };
             if let Some(preimage) = flight.preimage {
                 self.purge_copies(&flight, &preimage, turn);
             }
@@ -517,7 +520,7 @@ impl Engine {
         let blocked = self.contacts.get(&chat).is_some_and(super::contacts::Contact::key_blocked);
         let reason = if blocked { FailReason::KeyChanged } else { FailReason::Expired };
         for seq in over {
-            self.fail(chat, seq, reason, turn)?;
+            self.fail_flight(chat, seq, reason, turn)?;
         }
         Ok(())
     }
@@ -526,14 +529,23 @@ impl Engine {
     pub(super) fn fail_all(&mut self, chat: ChatId, reason: FailReason, turn: &mut Turn) -> Result<(), StoreError> {
         let seqs: Vec<u64> = self.outbox.lane(&chat).map(|l| l.flights.keys().copied().collect()).unwrap_or_default();
         for seq in seqs {
-            self.fail(chat, seq, reason, turn)?;
+            self.fail_flight(chat, seq, reason, turn)?;
         }
         Ok(())
     }
 
-    fn fail(&mut self, chat: ChatId, seq: u64, reason: FailReason, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn fail_flight(
+        &mut self,
+        chat: ChatId,
+        seq: u64,
+        reason: FailReason,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let Some(flight) = self.drop_flight(&chat, seq, turn) else { return Ok(()) };
         let Some(id) = flight.message else { return Ok(()) };
+        if let Some(group) = flight.group {
+            return self.letter_failed(group, id, chat, reason, turn);
+        }
         self.raise(chat, id, DeliveryState::Failed(reason), None, turn)?;
         let hop = HopRecord { at: turn.now.unix.0, what: "failed".to_owned(), ..HopRecord::default() };
         self.add_hop(&chat, &id, hop, turn)

@@ -71,12 +71,24 @@ impl Engine {
             self.sessions.insert(SessionId::read(key)?, live);
             Some(())
         })?;
+        let mut of_groups = Vec::new();
         each(turn, Table::Outbox, |key, value| {
             let (chat, seq) = key.split_at_checked(ChatId::LEN)?;
             let seq = u64::from_be_bytes(seq.try_into().ok()?);
-            self.outbox.restore(ChatId::read(chat)?, seq, read_flight(&OutboxRecord::decode(value).ok()?)?);
+            let record = OutboxRecord::decode(value).ok()?;
+            if record.group.is_empty() {
+                self.outbox.restore(ChatId::read(chat)?, seq, read_flight(&record)?);
+            } else {
+                of_groups.push((ChatId::read(chat)?, seq, record));
+            }
             Some(())
         })?;
+        for (chat, seq, mut record) in of_groups {
+            // The letter may have reached the end of its time before every member had it.
+            let Some(letter) = letter_record(&record, turn)? else { continue };
+            record.envelope = letter.envelope;
+            self.outbox.restore(chat, seq, read_flight(&record).ok_or(StoreError::Damaged { table: Table::Outbox })?);
+        }
         each(turn, Table::Spray, |key, value| {
             let (chat, seq) = key.split_at_checked(ChatId::LEN)?;
             let seq = u64::from_be_bytes(seq.try_into().ok()?);
@@ -101,6 +113,7 @@ impl Engine {
         for id in self.invites.keys().copied().collect::<Vec<_>>() {
             self.register_invite_tags(id);
         }
+        self.load_groups(turn)?;
         self.load_carried(turn)?;
         self.load_sheets(turn)
     }
@@ -149,14 +162,29 @@ impl Engine {
         }
     }
 
-    /// The stored envelope and plaintext of an outbox entry.
-    pub(super) fn outbox_record(
+    /// An outbox entry as it is stored; the envelope of a group's letter is not in it.
+    pub(super) fn outbox_entry(
         &self,
         chat: &ChatId,
         seq: u64,
         turn: &Turn,
     ) -> Result<Option<OutboxRecord>, StoreError> {
         turn.record(Table::Outbox, &entry_key(chat, seq))
+    }
+
+    /// An outbox entry with its envelope, wherever that is stored.
+    pub(super) fn outbox_record(
+        &self,
+        chat: &ChatId,
+        seq: u64,
+        turn: &Turn,
+    ) -> Result<Option<OutboxRecord>, StoreError> {
+        let Some(mut record) = self.outbox_entry(chat, seq, turn)? else { return Ok(None) };
+        if !record.group.is_empty() {
+            let Some(letter) = letter_record(&record, turn)? else { return Ok(None) };
+            record.envelope = letter.envelope;
+        }
+        Ok(Some(record))
     }
 
     /// Adds a hop to the trace of a message.
@@ -196,6 +224,11 @@ pub(super) fn each(
     }
 }
 
+/// The letter an outbox entry of a group points to.
+fn letter_record(record: &OutboxRecord, turn: &Turn) -> Result<Option<state::LetterRecord>, StoreError> {
+    turn.record(Table::GroupLetter, &[record.group.as_slice(), &record.letter].concat())
+}
+
 fn read_flight(record: &OutboxRecord) -> Option<Flight> {
     let deposited = record.deposited.iter().filter_map(|d| {
         Some(Deposit { relay: PeerKey(d.relay.clone()), sid: QueueSid::read(&d.sid)?, until: UnixTime(d.until) })
@@ -205,6 +238,7 @@ fn read_flight(record: &OutboxRecord) -> Option<Flight> {
         tag: Tag::read(&record.tag)?,
         preimage: Preimage::read(&record.preimage),
         message: MessageId::read(&record.message),
+        group: ChatId::read(&record.group),
         cid: cid(&record.envelope),
         size: record.envelope.len(),
         class: head.class,

@@ -21,7 +21,7 @@ use crate::limits::{
     RELAY_REQUESTS_IN_FLIGHT_MAX, RELAYS_MAX, RETENTION_DAYS_DEFAULT,
 };
 use crate::mailbox::auth::{self, LinkBinding};
-use crate::step::{EventKind, Path, RelayView, Reply, RequestError, Send};
+use crate::step::{ContactState, EventKind, Path, RelayView, Reply, RequestError, Send};
 use crate::store::{StoreError, Table};
 use crate::time::{MINUTE_MS, Moment, SECOND_MS, UnixTime};
 use crate::wire::frame::Frame;
@@ -439,11 +439,12 @@ impl Engine {
             .take(GRANTS_PER_CONTACT_MAX)
             .collect();
         let theirs = || -> Vec<PeerKey> {
-            let grants = self.contacts.get(&chat).map(|c| c.grants.as_slice()).unwrap_or_default();
-            grants
-                .iter()
+            self.grants_around(&chat)
+                .into_iter()
                 .filter_map(|g| g.relay.as_ref())
                 .map(|r| PeerKey(r.peer.clone()))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
                 .take(MAILBOX_REPLICAS)
                 .collect()
         };
@@ -455,6 +456,15 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Where a contact, or the members of a group, take mail.
+    fn grants_around(&self, chat: &ChatId) -> Vec<&proto::MailboxGrant> {
+        let of = |chat: &ChatId| self.contacts.get(chat).map(|c| c.grants.as_slice()).unwrap_or_default();
+        match self.groups.get(chat) {
+            None => of(chat).iter().collect(),
+            Some(group) => group.lanes().flat_map(|lane| of(&lane)).collect(),
+        }
     }
 
     /// The queue of a used one-time invite becomes its contact's.
@@ -510,7 +520,10 @@ impl Engine {
     pub(super) fn tell_grants(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         let grants = self.grants_for(&chat);
         let Some(contact) = self.contacts.get(&chat) else { return Ok(()) };
-        if contact.state() != crate::step::ContactState::Active || contact.rec.told == self.told_hash(&grants) {
+        if !matches!(contact.state(), ContactState::Active | ContactState::Member)
+            || contact.session().is_none()
+            || contact.rec.told == self.told_hash(&grants)
+        {
             return Ok(());
         }
         let rev = self.bump_told(chat, &grants, turn);
@@ -711,10 +724,11 @@ impl Engine {
             }
         }
         self.fetch(peer, turn);
-        if let Some(chat) = chat {
-            self.tell_grants(chat, turn)?;
+        match chat {
+            Some(chat) if self.groups.contains_key(&chat) => self.tell_members(chat, turn),
+            Some(chat) => self.tell_grants(chat, turn),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The first confirmed queue at a relay that is not ours: from now on it is worth a circuit.

@@ -35,6 +35,16 @@ pub(super) enum Timer {
     Publish,
     /// Tell contacts where we are.
     TellAddresses,
+    /// Compare letters of groups with the members on links.
+    CompareLetters,
+    /// Letters that were asked for have not come.
+    LettersOverdue,
+    /// Tell a group which of its letters are here.
+    TellSeen(ChatId),
+    /// A group has lost a member and nobody has changed its key.
+    RekeyGroup(ChatId),
+    /// Members may lack keys of the other side of a split.
+    Complement(ChatId),
 }
 
 /// Alarm clocks by name: setting one again replaces it.

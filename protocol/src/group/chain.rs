@@ -139,6 +139,11 @@ impl EpochChains {
         Self { chains: writers.iter().map(|device| Chain::Silent(root.seed(device))).collect() }
     }
 
+    /// How many writers there are.
+    pub fn writers(&self) -> u16 {
+        u16::try_from(self.chains.len()).unwrap_or(u16::MAX)
+    }
+
     /// The chain of the writer at this place.
     pub fn chain(&self, writer: u16) -> Option<&Chain> {
         self.chains.get(usize::from(writer))

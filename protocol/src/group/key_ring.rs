@@ -157,6 +157,11 @@ impl KeyRing {
         Self { group, me, graph: KeyGraph::default(), epochs: BTreeMap::new(), pending: BTreeSet::new() }
     }
 
+    /// The device whose ring it is.
+    pub fn me(&self) -> GroupDevice {
+        self.me
+    }
+
     /// The operations it knows.
     pub fn graph(&self) -> &KeyGraph {
         &self.graph

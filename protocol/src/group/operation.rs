@@ -8,14 +8,15 @@
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
+pub use super::role::GroupRole as Role;
 use crate::crypto::ed25519::{SigningKey, VerifyingKey};
 use crate::crypto::hash::{hash, trunc};
 use crate::crypto::x25519::PublicKey;
 use crate::identity::device_log::ALG_ED25519;
 use crate::ids::{AccountId, DeviceId, GroupDevice, GroupId, OperationId};
 use crate::limits::{
-    DEVICES_MAX, GROUP_OPERATION_BYTES_MAX, GROUP_OPERATIONS_MAX, GROUP_REMOVALS_PER_OPERATION_MAX,
-    GROUP_TOPIC_BYTES_MAX, NAME_BYTES_MAX,
+    DEVICES_MAX, GROUP_AVATAR_BYTES_MAX, GROUP_OPERATION_BYTES_MAX, GROUP_OPERATIONS_MAX,
+    GROUP_REMOVALS_PER_OPERATION_MAX, GROUP_TOPIC_BYTES_MAX, NAME_BYTES_MAX,
 };
 use crate::wire::proto;
 use crate::wire::proto::group_op::B;
@@ -28,23 +29,8 @@ const JOIN_PURPOSE: &str = "silbo/1/sign/group-join";
 pub const PARENTS_MAX: usize = 8;
 /// Key heads an operation may build on.
 pub const KEY_HEADS_MAX: usize = 64;
-/// Longest reference of an avatar, and longest voucher of a device.
-const REFERENCE_BYTES_MAX: usize = 256;
-
-/// What a member may do. The order is that of power.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Reads.
-    Reader = 0,
-    /// Writes, and lets people in where the group says so.
-    Member = 1,
-    /// Deletes others' posts and mutes.
-    Moderator = 2,
-    /// Adds and removes up to moderators, rekeys, makes links, changes the settings.
-    Admin = 3,
-    /// Everything.
-    Owner = 4,
-}
+/// Longest voucher of a device: a device log of a few entries.
+const VOUCHER_BYTES_MAX: usize = 2 * 1_024;
 
 /// A device of a member, with the keys it has in this group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +52,7 @@ pub struct Info {
     pub name: Option<String>,
     /// What it is about.
     pub topic: Option<String>,
-    /// Reference to a picture; opaque here.
+    /// A small picture; opaque here.
     pub avatar: Option<Vec<u8>>,
     /// Seconds messages are kept; 0 for ever.
     pub retention_s: Option<u32>,
@@ -328,19 +314,10 @@ fn device_bytes(devices: &[DeviceKeys]) -> Vec<u8> {
     devices.iter().flat_map(|d| [&d.id.0[..], d.sign.as_bytes(), d.agree.as_bytes()].concat()).collect()
 }
 
-impl Role {
-    /// Reads the number on the wire; `None` for a role of a later version.
-    pub fn read(number: u32) -> Option<Self> {
-        [Self::Reader, Self::Member, Self::Moderator, Self::Admin, Self::Owner]
-            .into_iter()
-            .find(|r| *r as u32 == number)
-    }
-}
-
 impl DeviceKeys {
     fn read(device: &proto::GDevice) -> Option<Self> {
         let vouch = device.vouch.clone();
-        (vouch.len() <= REFERENCE_BYTES_MAX).then_some(())?;
+        (vouch.len() <= VOUCHER_BYTES_MAX).then_some(())?;
         let (id, sign) = (DeviceId::read(&device.device_id)?, VerifyingKey::read(&device.gpk_ed).ok()?);
         Some(Self { id, sign, agree: PublicKey::read(&device.gpk_x).ok()?, vouch })
     }
@@ -359,8 +336,8 @@ impl DeviceKeys {
 impl Info {
     fn read(info: proto::GInfo) -> Option<Self> {
         let fits = |text: &Option<String>, max| text.as_ref().is_none_or(|text| text.len() <= max);
-        let role = |number: Option<u32>| number.map_or(Some(None), |number| Role::read(number).map(Some));
-        let sized = info.avatar.as_ref().is_none_or(|avatar| avatar.len() <= REFERENCE_BYTES_MAX);
+        let role = |number: Option<u32>| number.map_or(Some(None), |number| read_role(number).map(Some));
+        let sized = info.avatar.as_ref().is_none_or(|avatar| avatar.len() <= GROUP_AVATAR_BYTES_MAX);
         (fits(&info.name, NAME_BYTES_MAX) && fits(&info.topic, GROUP_TOPIC_BYTES_MAX) && sized).then_some(())?;
         Some(Self {
             add_role: role(info.add_role)?,
@@ -403,7 +380,7 @@ impl Kind {
             }
             B::Add(add) => Self::Add {
                 account: AccountId::read(&add.aid)?,
-                role: Role::read(add.role)?,
+                role: read_role(add.role)?,
                 devices: some_devices(&add.devices)?,
                 heads: some_heads(&add.heads)?,
             },
@@ -414,7 +391,7 @@ impl Kind {
                 (bounded && accounts.is_sorted_by(|a, b| a < b)).then_some(())?;
                 Self::Remove { accounts, reason: remove.reason }
             }
-            B::Role(role) => Self::Role { account: AccountId::read(&role.aid)?, role: Role::read(role.role)? },
+            B::Role(role) => Self::Role { account: AccountId::read(&role.aid)?, role: read_role(role.role)? },
             B::Devices(delta) => {
                 let drop: Vec<DeviceId> = delta.drop.iter().map(|id| DeviceId::read(id)).collect::<Option<_>>()?;
                 (drop.len() <= DEVICES_MAX && drop.is_sorted_by(|a, b| a < b)).then_some(())?;
@@ -430,7 +407,7 @@ impl Kind {
                 key: VerifyingKey::read(&link.vk).ok()?,
                 uses: link.uses,
                 expires_day: link.expires_day,
-                role: Role::read(link.role)?,
+                role: read_role(link.role)?,
                 approval: link.approval,
             },
             B::Join(join) => Self::Join {
@@ -517,6 +494,11 @@ impl Kind {
             _ => &[],
         }
     }
+}
+
+/// Reads the number on the wire; `None` for a role of a later version.
+fn read_role(number: u32) -> Option<Role> {
+    Role::from_code(u8::try_from(number).ok()?)
 }
 
 /// Ascending, different, at most `max`.

@@ -7,6 +7,7 @@
 //!   03 Receipts      repeated 16-byte preimages P
 //!   10 MboxReq  11 MboxRes  12 MboxPush  20 CardReq  21 CardRes      protobuf
 //!   30 … 38      encounters of carriers, see `wire/encounter.rs`
+//!   40 GroupSync protobuf
 //! ```
 
 use crate::ids::Preimage;
@@ -51,6 +52,8 @@ pub enum Frame {
     Sheet(SheetPart),
     /// The version of the sheet that the sender of this frame holds for the other end.
     SheetAt(u32),
+    /// Two members of a group compare and exchange its letters.
+    GroupSync(proto::GroupSync),
 }
 
 /// Why bytes are not a frame.
@@ -84,6 +87,7 @@ const TAKEN: u8 = 0x35;
 const VACCINES: u8 = 0x36;
 const SHEET: u8 = 0x37;
 const SHEET_AT: u8 = 0x38;
+const GROUP_SYNC: u8 = 0x40;
 
 impl Frame {
     /// The bytes to hand to a link.
@@ -121,6 +125,7 @@ impl Frame {
             Self::Vaccines(list) => with_body(VACCINES, |out| encounter::encode_vaccines(list, out)),
             Self::Sheet(part) => with_body(SHEET, |out| part.encode(out)),
             Self::SheetAt(version) => with_body(SHEET_AT, |out| out.extend_from_slice(&version.to_be_bytes())),
+            Self::GroupSync(m) => with_kind(GROUP_SYNC, m),
         }
     }
 
@@ -154,6 +159,7 @@ impl Frame {
                 Err(_) => Err(FrameError::Malformed),
             },
             SHEET => SheetPart::decode(body).map(Self::Sheet).ok_or(FrameError::Malformed),
+            GROUP_SYNC => parse(body).map(Self::GroupSync),
             _ => Err(FrameError::UnknownKind),
         }
     }

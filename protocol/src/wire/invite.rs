@@ -8,6 +8,7 @@
 //! 20  20  first 20 bytes of the inviter's account id
 //! 40  ..  hints: kind byte, length byte, value
 //!         1 relay (key 32, multiaddr) | 3 the inviter itself (the same) | 5 name | 6 minute of the expiry day
+//!         8 group (id 16, link 16): the invitation leads into this group, and the name is the group's
 //! end  2  CRC-16/GENIBUS (CCITT polynomial, complemented) of everything before: links are also typed by hand
 //! ```
 //! The account id is a commitment: everything else is verified through the device log in the contact card. Who never
@@ -16,7 +17,7 @@
 
 use crate::crypto::ed25519::SigningKey;
 use crate::crypto::{Secret, hash, kdf};
-use crate::ids::{AccountId, BlobId, PeerKey};
+use crate::ids::{AccountId, BlobId, ChatId, OperationId, PeerKey};
 pub use crate::input::InviteKind;
 use crate::time::{DAY_MS, EPOCH_2024_MS, MINUTE_MS, UnixTime};
 use crate::wire::{base32, base64};
@@ -57,6 +58,7 @@ const HINT_RELAY: u8 = 1;
 const HINT_PEER: u8 = 3;
 const HINT_NAME: u8 = 5;
 const HINT_MINUTE: u8 = 6;
+const HINT_GROUP: u8 = 8;
 const MINUTES_PER_DAY: u16 = 24 * 60;
 
 /// First 20 bytes of an account id.
@@ -101,6 +103,13 @@ pub enum Hint {
     Name(String),
     /// Minute of the expiry day in UTC, 0 to 1,439.
     ExpiryMinute(u16),
+    /// The group it leads into.
+    Group {
+        /// Its conversation.
+        group: ChatId,
+        /// The operation that made the link.
+        link: OperationId,
+    },
     /// A kind of a later version; kept as it is.
     Other {
         /// Its kind byte.
@@ -218,7 +227,10 @@ impl Hint {
             Self::Peer { peer, addr } if fits(addr) => (HINT_PEER, [short_peer(peer)?, addr].concat()),
             Self::Name(name) if is_name(name) => (HINT_NAME, name.as_bytes().to_vec()),
             Self::ExpiryMinute(minute) if *minute < MINUTES_PER_DAY => (HINT_MINUTE, minute.to_be_bytes().to_vec()),
-            Self::Other { kind, value } if !matches!(*kind, HINT_RELAY | HINT_PEER | HINT_NAME | HINT_MINUTE) => {
+            Self::Group { group, link } => (HINT_GROUP, [group.0, link.0].concat()),
+            Self::Other { kind, value }
+                if !matches!(*kind, HINT_RELAY | HINT_PEER | HINT_NAME | HINT_MINUTE | HINT_GROUP) =>
+            {
                 (*kind, value.clone())
             }
             _ => return None,
@@ -239,6 +251,10 @@ impl Hint {
             HINT_NAME => Self::Name(std::str::from_utf8(value).ok().filter(|name| is_name(name))?.to_owned()),
             HINT_MINUTE => {
                 Self::ExpiryMinute(Some(u16::from_be_bytes(value.try_into().ok()?)).filter(|m| *m < MINUTES_PER_DAY)?)
+            }
+            HINT_GROUP => {
+                let (group, link) = value.split_at_checked(ChatId::LEN)?;
+                Self::Group { group: ChatId::read(group)?, link: OperationId::read(link)? }
             }
             _ => Self::Other { kind, value: value.to_vec() },
         })
@@ -274,6 +290,14 @@ impl InviteCode {
     pub fn name(&self) -> Option<&str> {
         self.hints.iter().find_map(|hint| match hint {
             Hint::Name(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The group it leads into, and the operation that made the link.
+    pub fn group(&self) -> Option<(ChatId, OperationId)> {
+        self.hints.iter().find_map(|hint| match hint {
+            Hint::Group { group, link } => Some((*group, *link)),
             _ => None,
         })
     }
@@ -382,7 +406,7 @@ fn read_content(content: &[u8]) -> Result<InviteCode, InviteError> {
     while !rest.is_empty() {
         let ([kind, len], after) = rest.split_first_chunk().ok_or(InviteError::Malformed)?;
         let (value, after) = after.split_at_checked(usize::from(*len)).ok_or(InviteError::Malformed)?;
-        let only_once = matches!(*kind, HINT_NAME | HINT_MINUTE);
+        let only_once = matches!(*kind, HINT_NAME | HINT_MINUTE | HINT_GROUP);
         let hint = Hint::read(*kind, value).ok_or(InviteError::Malformed)?;
         if only_once && hints.iter().any(|h| std::mem::discriminant(h) == std::mem::discriminant(&hint)) {
             return Err(InviteError::Malformed);

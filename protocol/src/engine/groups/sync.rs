@@ -1,0 +1,430 @@
+//! Anti-entropy: two members on a link find out which letters only one of them has, and hand them over sealed.
+//!
+//! ```text
+//!   opening ──▶ ◀── opening      both know how many letters, and their digest
+//!   reconcile ◀──▶ reconcile     carry/reconcile.rs: about the price of the difference
+//!   have ──▶   ◀── want          whoever lacks letters asks for them, a window at a time
+//!   letters ──▶                  the stored envelopes, as their author sealed them
+//! ```
+//! The other end of the link is proven to be an account of the roster; to anybody else nothing is told, and what a
+//! proven contact sends that is no member here yet is taken but never answered with letters. A letter that nobody's
+//! key fits yet is kept and handed on: the operation that brings the key may be under way by another road.
+//!
+//! A letter that has just come is announced at once to the members on other links, so that it crosses a chain of
+//! people as fast as their links do. Sources: gossip with lazy push: Leitão, Pereira, Rodrigues, "Epidemic Broadcast
+//! Trees", SRDS 2007.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::super::Engine;
+use super::super::inbound::{Outcome, Source};
+use super::super::records::state::LetterRecord;
+use super::super::timers::Timer;
+use super::super::turn::Turn;
+use super::{Group, StoredLetter};
+use crate::carry::reconcile::{Message, Opening, Reconciliation};
+use crate::carry::salted_set::SaltedSet;
+use crate::crypto::hash::{cid, hash, trunc};
+use crate::ids::{AccountId, ChatId, Cid, LinkId, Tag};
+use crate::limits::{GROUP_LETTERS_MAX, GROUP_LETTERS_PER_HAVE_MAX, GROUP_UNREAD_LETTERS_MAX, GROUP_WANTS_MAX};
+use crate::step::Path;
+use crate::store::{StoreError, Table};
+use crate::time::{MINUTE_MS, SECOND_MS};
+use crate::wire::envelope::Envelope;
+use crate::wire::frame::Frame;
+use crate::wire::proto::{self, group_sync::S};
+
+/// Bytes of letters put into one frame.
+const LETTERS_BYTES: usize = 128 * 1_024;
+/// A member on a link is compared with again so often: news can be lost with a link that comes and goes.
+const COMPARE_MS: u64 = 10 * MINUTE_MS;
+/// What was asked for and has not come after so long is asked of somebody else.
+const WANT_MS: u64 = 5 * SECOND_MS;
+
+/// The comparison of one group's letters with the member at the other end of a link.
+#[derive(Debug)]
+pub(in super::super) struct Comparison {
+    stage: Stage,
+    /// Letters the other end is known to have.
+    known: BTreeSet<Cid>,
+    /// Letters it has and we lack, not yet asked for.
+    lacking: VecDeque<Cid>,
+    /// Asked for and not yet here.
+    asked: BTreeSet<Cid>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Our opening is out.
+    Opened(SaltedSet),
+    Running(Box<Reconciliation>),
+    Over,
+}
+
+impl Comparison {
+    fn new(set: SaltedSet) -> Self {
+        Self { stage: Stage::Opened(set), known: BTreeSet::new(), lacking: VecDeque::new(), asked: BTreeSet::new() }
+    }
+
+    fn note_known(&mut self, letter: Cid) {
+        if self.known.len() >= GROUP_LETTERS_PER_HAVE_MAX {
+            self.known.pop_first();
+        }
+        self.known.insert(letter);
+    }
+}
+
+impl Engine {
+    /// Groups that the account at the other end of a link is a member of, as far as is known here.
+    fn groups_shared_on(&self, link: LinkId) -> Vec<ChatId> {
+        let Some(account) = self.account_on(link) else { return Vec::new() };
+        let shared = self.groups.iter().filter(|(_, group)| group.takes_part() && group.has_member(&account));
+        shared.map(|(chat, _)| *chat).collect()
+    }
+
+    /// The account a link has proven.
+    fn account_on(&self, link: LinkId) -> Option<AccountId> {
+        let chat = self.links.get(&link)?.chat?;
+        self.contacts.get(&chat)?.aid()
+    }
+
+    /// Opens a comparison for each group shared with the other end.
+    pub(in super::super) fn compare_letters(&mut self, link: LinkId, turn: &mut Turn) {
+        for chat in self.groups_shared_on(link) {
+            self.open_comparison(link, chat, turn);
+        }
+    }
+
+    /// Compares with everybody who is there.
+    pub(in super::super) fn compare_everywhere(&mut self, turn: &mut Turn) {
+        let links: Vec<LinkId> = self.links.iter().filter(|(_, l)| l.chat.is_some()).map(|(id, _)| *id).collect();
+        for link in links {
+            self.compare_letters(link, turn);
+        }
+        if !self.groups.is_empty() {
+            self.timers.set(Timer::CompareLetters, turn.now.moment.after_ms(COMPARE_MS));
+        }
+    }
+
+    fn open_comparison(&mut self, link: LinkId, chat: ChatId, turn: &mut Turn) {
+        let Some(set) = self.salted_letters(link, &chat) else { return };
+        let opening = Opening::of(&set).encode().to_vec();
+        let Some(state) = self.links.get_mut(&link) else { return };
+        match state.comparisons.get_mut(&chat) {
+            // Both may open at once; one that runs comes to its end.
+            Some(Comparison { stage: Stage::Opened(_) | Stage::Running(_), .. }) => return,
+            Some(over) => over.stage = Stage::Opened(set),
+            None => {
+                state.comparisons.insert(chat, Comparison::new(set));
+            }
+        }
+        self.timers.set_if_unarmed(Timer::CompareLetters, turn.now.moment.after_ms(COMPARE_MS));
+        say(link, chat, S::Opening(opening), turn);
+    }
+
+    /// The letters of a group under a salt of this link; none for somebody who is not known to be a member.
+    fn salted_letters(&self, link: LinkId, chat: &ChatId) -> Option<SaltedSet> {
+        let state = self.links.get(&link)?;
+        let (own, their) = (state.own_nonce?, state.their_nonce?);
+        let (low, high) = if own < their { (own, their) } else { (their, own) };
+        let salt = trunc::<16>(&hash("silbo/1/group/salt", &[&low, &high, chat.as_bytes()]));
+        let group = self.groups.get(chat)?;
+        let member = self.account_on(link).is_some_and(|account| group.has_member(&account));
+        let letters = group.letters.keys().filter(|_| member).map(|letter| letter.0);
+        SaltedSet::new(&salt, letters).ok()
+    }
+
+    /// A frame of a group from the other end of a link.
+    pub(in super::super) fn group_sync_arrived(
+        &mut self,
+        link: LinkId,
+        sync: proto::GroupSync,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        let Some(chat) = ChatId::read(&sync.gid).filter(|chat| self.groups.contains_key(chat)) else { return Ok(()) };
+        if self.account_on(link).is_none() {
+            return Ok(());
+        }
+        match sync.s {
+            Some(S::Opening(opening)) => self.opening_arrived(link, chat, &opening, turn),
+            Some(S::Reconcile(message)) => self.comparison_goes_on(link, chat, &message, turn),
+            Some(S::Have(list)) => self.letters_announced(link, chat, &read_cids(&list), turn),
+            Some(S::Want(list)) => return self.letters_wanted(link, chat, &read_cids(&list), turn),
+            Some(S::Got(list)) => return self.letters_confirmed(link, chat, &read_cids(&list), turn),
+            Some(S::Letters(letters)) => return self.letters_arrived(link, chat, &letters.env, turn),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn opening_arrived(&mut self, link: LinkId, chat: ChatId, bytes: &[u8], turn: &mut Turn) {
+        let Some(theirs) = Opening::decode(bytes) else { return };
+        self.open_comparison(link, chat, turn);
+        let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) else { return };
+        let Stage::Opened(set) = std::mem::replace(&mut comparison.stage, Stage::Over) else { return };
+        let (running, answers) = Reconciliation::start(set, &theirs);
+        comparison.stage = Stage::Running(Box::new(running));
+        for answer in answers {
+            say(link, chat, S::Reconcile(answer.encode()), turn);
+        }
+        self.perhaps_compared_letters(link, chat, turn);
+    }
+
+    fn comparison_goes_on(&mut self, link: LinkId, chat: ChatId, bytes: &[u8], turn: &mut Turn) {
+        let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) else { return };
+        let Stage::Running(running) = &mut comparison.stage else { return };
+        let mut answers = Vec::new();
+        let taken = Message::decode(bytes).is_ok_and(|message| running.handle(message, &mut answers).is_ok());
+        if !taken {
+            comparison.stage = Stage::Over;
+        }
+        for answer in answers {
+            say(link, chat, S::Reconcile(answer.encode()), turn);
+        }
+        self.perhaps_compared_letters(link, chat, turn);
+    }
+
+    /// Tells the other end which letters only we have.
+    fn perhaps_compared_letters(&mut self, link: LinkId, chat: ChatId, turn: &mut Turn) {
+        let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) else { return };
+        let Stage::Running(running) = &comparison.stage else { return };
+        let Some(difference) = running.difference() else { return };
+        let set = running.set();
+        let mine: Vec<Cid> = difference.mine.iter().filter_map(|id| set.item(*id)).map(|key| Cid(*key)).collect();
+        comparison.stage = Stage::Over;
+        for part in mine.chunks(GROUP_LETTERS_PER_HAVE_MAX) {
+            say(link, chat, S::Have(write_cids(part)), turn);
+        }
+    }
+
+    /// The other end has letters: those we lack are asked for, unless another link is bringing them already.
+    fn letters_announced(&mut self, link: LinkId, chat: ChatId, list: &[Cid], turn: &mut Turn) {
+        let Some(group) = self.groups.get(&chat) else { return };
+        let wanted: Vec<Cid> = list.iter().filter(|letter| !group.letters.contains_key(letter)).copied().collect();
+        let coming: BTreeSet<Cid> = self
+            .links
+            .values()
+            .filter_map(|l| l.comparisons.get(&chat))
+            .flat_map(|comparison| comparison.asked.iter().copied())
+            .collect();
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(comparison) = state.comparisons.get_mut(&chat) else {
+            // Before any comparison: an ordinary one finds them as well.
+            return self.open_comparison(link, chat, turn);
+        };
+        for letter in list {
+            comparison.note_known(*letter);
+        }
+        for letter in wanted {
+            let room = comparison.lacking.len() < GROUP_LETTERS_PER_HAVE_MAX;
+            if room && !coming.contains(&letter) && !comparison.lacking.contains(&letter) {
+                comparison.lacking.push_back(letter);
+            }
+        }
+        self.ask_for_letters(link, chat, turn);
+    }
+
+    /// Asks for the next letters of the window.
+    fn ask_for_letters(&mut self, link: LinkId, chat: ChatId, turn: &mut Turn) {
+        let Some(group) = self.groups.get(&chat) else { return };
+        let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) else { return };
+        let mut batch = Vec::new();
+        while comparison.asked.len() < GROUP_WANTS_MAX {
+            let Some(letter) = comparison.lacking.pop_front() else { break };
+            if !group.letters.contains_key(&letter) && comparison.asked.insert(letter) {
+                batch.push(letter);
+            }
+        }
+        if !batch.is_empty() {
+            self.timers.set_if_unarmed(Timer::LettersOverdue, turn.now.moment.after_ms(WANT_MS));
+            say(link, chat, S::Want(write_cids(&batch)), turn);
+        }
+    }
+
+    /// What was asked for and did not come may come from somebody else.
+    pub(in super::super) fn letters_overdue(&mut self, turn: &mut Turn) {
+        let mut overdue = false;
+        for comparison in self.links.values_mut().flat_map(|l| l.comparisons.values_mut()) {
+            overdue |= !comparison.asked.is_empty();
+            comparison.asked.clear();
+        }
+        if overdue {
+            self.compare_everywhere(turn);
+        }
+    }
+
+    fn letters_wanted(&mut self, link: LinkId, chat: ChatId, list: &[Cid], turn: &mut Turn) -> Result<(), StoreError> {
+        let Some(group) = self.groups.get(&chat) else { return Ok(()) };
+        let member = self.account_on(link).is_some_and(|account| group.has_member(&account));
+        let mut batch = proto::GroupLetters::default();
+        let mut bytes = 0;
+        let held = list.iter().take(GROUP_WANTS_MAX).filter(|letter| member && group.letters.contains_key(letter));
+        for letter in held {
+            let Some(record) = stored_letter(&chat, letter, turn)? else { continue };
+            if bytes > 0 && bytes + record.envelope.len() > LETTERS_BYTES {
+                say(link, chat, S::Letters(std::mem::take(&mut batch)), turn);
+                bytes = 0;
+            }
+            bytes += record.envelope.len();
+            batch.env.push(record.envelope);
+        }
+        if bytes > 0 {
+            say(link, chat, S::Letters(batch), turn);
+        }
+        Ok(())
+    }
+
+    /// Hands an own letter to a member on a link.
+    pub(in super::super) fn hand_letter(&mut self, link: LinkId, chat: ChatId, envelope: Vec<u8>, turn: &mut Turn) {
+        let letter = cid(&envelope);
+        if let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) {
+            comparison.note_known(letter);
+        }
+        say(link, chat, S::Letters(proto::GroupLetters { env: vec![envelope] }), turn);
+    }
+
+    fn letters_arrived(
+        &mut self,
+        link: LinkId,
+        chat: ChatId,
+        list: &[Vec<u8>],
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        let mut got: Vec<Cid> = Vec::new();
+        for envelope in list.iter().take(GROUP_WANTS_MAX) {
+            let letter = cid(envelope);
+            if let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) {
+                comparison.note_known(letter);
+                comparison.asked.remove(&letter);
+            }
+            match self.envelope(envelope, Source::Link(link), turn)? {
+                Outcome::Unknown => self.keep_unread(chat, letter, envelope, turn),
+                Outcome::Done { .. } | Outcome::DoneUnnamed => got.push(letter),
+                Outcome::Dropped => {}
+            }
+        }
+        if !got.is_empty() {
+            say(link, chat, S::Got(write_cids(&got)), turn);
+        }
+        self.ask_for_letters(link, chat, turn);
+        Ok(())
+    }
+
+    /// The member at the other end has stored letters.
+    fn letters_confirmed(
+        &mut self,
+        link: LinkId,
+        chat: ChatId,
+        list: &[Cid],
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        let Some(account) = self.account_on(link) else { return Ok(()) };
+        let path = self.links.get(&link).map(|state| Path::Direct(state.route));
+        for letter in list {
+            self.letter_is_at(chat, letter, account, path, turn)?;
+        }
+        Ok(())
+    }
+
+    /// True for a letter that was opened before.
+    pub(in super::super) fn has_letter(&self, tag: &Tag, bytes: &[u8]) -> bool {
+        self.groups.values().any(|group| {
+            let letter = group.letter_tags.get(tag).filter(|letter| **letter == cid(bytes));
+            letter.and_then(|letter| group.letters.get(letter)).is_some_and(|stored| stored.opened)
+        })
+    }
+
+    /// A letter that no key fits yet: the operation that brings the key may still be under way.
+    fn keep_unread(&mut self, chat: ChatId, letter: Cid, envelope: &[u8], turn: &mut Turn) {
+        let Some(group) = self.groups.get_mut(&chat) else { return };
+        let unread = group.letters.values().filter(|letter| !letter.opened).count();
+        if unread >= GROUP_UNREAD_LETTERS_MAX || group.letters.contains_key(&letter) {
+            return;
+        }
+        self.store_letter(chat, envelope, false, turn);
+        self.announce_letter(chat, letter, turn);
+    }
+
+    /// Keeps a letter so that other members can have it from here.
+    pub(super) fn store_letter(&mut self, chat: ChatId, bytes: &[u8], opened: bool, turn: &mut Turn) -> Option<Cid> {
+        let envelope = Envelope::parse(bytes).ok()?;
+        let group = self.groups.get_mut(&chat)?;
+        let letter = cid(bytes);
+        let expires_at = envelope.head.keep_until(turn.now.unix);
+        if group.letters.len() >= GROUP_LETTERS_MAX && !group.letters.contains_key(&letter) {
+            let oldest = group.letters.iter().min_by_key(|(_, stored)| stored.expires_at).map(|(id, _)| *id)?;
+            if let Some(stored) = group.letters.remove(&oldest) {
+                group.letter_tags.remove(&stored.tag);
+            }
+            turn.delete(Table::GroupLetter, &letter_key(&chat, &oldest));
+        }
+        group.letters.insert(letter, StoredLetter { tag: envelope.tag, expires_at, opened });
+        if opened {
+            group.letter_tags.insert(envelope.tag, letter);
+        }
+        let record = LetterRecord { envelope: bytes.to_vec(), expires_at: expires_at.0, opened };
+        turn.put_record(Table::GroupLetter, &letter_key(&chat, &letter), &record);
+        Some(letter)
+    }
+
+    /// Tells the members on other links that there is a letter.
+    pub(super) fn announce_letter(&mut self, chat: ChatId, letter: Cid, turn: &mut Turn) {
+        let Some(group) = self.groups.get(&chat) else { return };
+        let Self { links, contacts, .. } = self;
+        for (link, state) in links {
+            let account = state.chat.and_then(|chat| contacts.get(&chat)?.aid());
+            if !account.is_some_and(|account| group.has_member(&account)) {
+                continue;
+            }
+            let Some(comparison) = state.comparisons.get_mut(&chat) else { continue };
+            if !comparison.known.contains(&letter) {
+                comparison.note_known(letter);
+                say(*link, chat, S::Have(write_cids(&[letter])), turn);
+            }
+        }
+    }
+
+    /// Letters whose time is over are not handed on any more.
+    pub(in super::super) fn drop_old_letters(&mut self, turn: &mut Turn) {
+        let now = turn.now.unix;
+        for (chat, group) in &mut self.groups {
+            let Group { letters, letter_tags, .. } = group;
+            letters.retain(|letter, stored| {
+                let keep = stored.expires_at > now;
+                if !keep {
+                    letter_tags.remove(&stored.tag);
+                    turn.delete(Table::GroupLetter, &letter_key(chat, letter));
+                }
+                keep
+            });
+        }
+    }
+}
+
+impl Group {
+    /// Letters no key fits yet whose tags are in `tags` by this time.
+    pub(super) fn unread(&self) -> impl Iterator<Item = (&Cid, &StoredLetter)> {
+        self.letters.iter().filter(|(_, stored)| !stored.opened)
+    }
+}
+
+pub(super) fn stored_letter(chat: &ChatId, letter: &Cid, turn: &Turn) -> Result<Option<LetterRecord>, StoreError> {
+    turn.record(Table::GroupLetter, &letter_key(chat, letter))
+}
+
+pub(super) fn letter_key(chat: &ChatId, letter: &Cid) -> Vec<u8> {
+    [chat.as_bytes(), letter.as_bytes()].concat()
+}
+
+fn say(link: LinkId, chat: ChatId, s: S, turn: &mut Turn) {
+    turn.frame(link, &Frame::GroupSync(proto::GroupSync { gid: chat.0.to_vec(), s: Some(s) }));
+}
+
+fn write_cids(list: &[Cid]) -> Vec<u8> {
+    list.iter().flat_map(|letter| letter.0).collect()
+}
+
+/// As many as one frame may name; bytes that are no whole name are ignored.
+fn read_cids(bytes: &[u8]) -> Vec<Cid> {
+    bytes.chunks_exact(Cid::LEN).take(GROUP_LETTERS_PER_HAVE_MAX).filter_map(Cid::read).collect()
+}
