@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use silbo_protocol::ids::{ChatId, MessageId};
+use silbo_protocol::ids::{AccountId, ChatId, MessageId};
 use silbo_protocol::limits;
 use silbo_protocol::step::{DeliveryState, Event, EventKind, Reply, RequestError};
 use silbo_protocol::store::{ItemRow, Store, Table, Write};
@@ -31,7 +31,8 @@ pub(crate) struct Ledger {
     shown: BTreeSet<(NodeId, MessageId)>,
     ciphertexts: BTreeMap<(NodeId, Vec<u8>), blake3::Hash>,
     deposits: BTreeMap<(NodeId, Vec<u8>), Vec<u8>>,
-    histories: BTreeMap<(NodeId, ChatId, bool), History>,
+    /// By node, conversation and author.
+    histories: BTreeMap<(NodeId, ChatId, NodeId), History>,
     mail: BTreeMap<[u8; 12], Mail>,
     sealed: BTreeSet<MessageId>,
     readers: BTreeMap<ChatId, NodeId>,
@@ -199,7 +200,7 @@ impl World {
                     written.texts.push(body.clone());
                 }
             }
-            EventKind::MessageReceived { body, .. } => self.check_shown(id, chat, message, body),
+            EventKind::MessageReceived { body, author, .. } => self.check_shown(id, chat, message, body, *author),
             EventKind::MessageState { state, .. } => self.check_state(id, chat, message, *state),
             _ => {}
         }
@@ -213,15 +214,16 @@ impl World {
         }
     }
 
-    fn check_shown(&mut self, id: NodeId, chat: ChatId, message: MessageId, body: &str) {
+    fn check_shown(&mut self, id: NodeId, chat: ChatId, message: MessageId, body: &str, author: Option<AccountId>) {
         if !self.ledger.shown.insert((id, message)) {
             return self.broken("I2", id, format!("{message} ({body:?}) was shown twice"));
         }
         let Some(written) = self.ledger.written.get(&message) else {
             return self.broken("I5", id, format!("{message} ({body:?}) was shown and nobody wrote it"));
         };
-        let author_is_right = self.nodes[written.author.0].chat() == Some(chat);
-        let reader_is_right = self.nodes[id.0].chat() == Some(written.chat);
+        let of_group = written.chat == chat && author == self.nodes[written.author.0].account;
+        let author_is_right = of_group || self.nodes[written.author.0].chat() == Some(chat);
+        let reader_is_right = of_group || self.nodes[id.0].chat() == Some(written.chat);
         if !author_is_right || !reader_is_right || !written.texts.iter().any(|text| text == body) {
             self.broken("I5", id, format!("{message} ({body:?}) was shown under the wrong author, reader or text"));
         }
@@ -279,7 +281,7 @@ impl World {
         let Some(written) = self.ledger.written.get(&row.id).filter(|_| row.visible) else { return };
         let place = (row.lamport, row.sent_at.0, row.id);
         let order = written.order;
-        let history = self.ledger.histories.entry((id, row.chat, row.outgoing)).or_default();
+        let history = self.ledger.histories.entry((id, row.chat, written.author)).or_default();
         let before = history.places.range(..place).next_back().map(|(_, order)| *order);
         let behind = history.places.range(place..).next().map(|(_, order)| *order);
         history.places.insert(place, order);
@@ -290,10 +292,9 @@ impl World {
     }
 
     fn forget_place(&mut self, id: NodeId, chat: &ChatId, message: &MessageId) {
-        for outgoing in [false, true] {
-            if let Some(history) = self.ledger.histories.get_mut(&(id, *chat, outgoing))
-                && let Some(place) = history.by_id.remove(message)
-            {
+        let (first, last) = ((id, *chat, NodeId(0)), (id, *chat, NodeId(usize::MAX)));
+        for (_, history) in self.ledger.histories.range_mut(first..=last) {
+            if let Some(place) = history.by_id.remove(message) {
                 history.places.remove(&place);
             }
         }
