@@ -109,3 +109,190 @@ fn who_was_removed_reads_nothing_more() {
     assert_eq!(view(&mut world, carol, chat).unwrap().state, GroupState::Removed);
     assert_eq!(view(&mut world, bob, chat).unwrap().epoch, view(&mut world, ada, chat).unwrap().epoch);
 }
+
+fn invite(world: &mut World, by: NodeId, chat: ChatId, approval: bool) -> String {
+    let request = Request::GroupInvite { chat, uses: 5, ttl_ms: 86_400_000, approval };
+    match world.request(by, request).unwrap() {
+        Reply::GroupLink(view) => view.link,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_follows_a_link_is_let_in_and_reads_nothing_of_before() {
+    let mut world = World::new(3);
+    let [ada, bob, dora] = ["Ada", "Bob", "Dora"].map(|name| world.person(name).unwrap());
+    world.befriend(ada, bob).unwrap();
+    let chat = create(&mut world, ada, &[bob]);
+    wait_members(&mut world, bob, chat, 2);
+    post(&mut world, bob, chat, "before");
+    world.wait_shown(ada, "before", MINUTE).unwrap();
+    let link = invite(&mut world, ada, chat, false);
+    world.request(dora, Request::GroupJoin { link: link.clone() }).unwrap();
+    for member in [ada, bob, dora] {
+        let view = wait_members(&mut world, member, chat, 3);
+        assert_eq!(names(&view), ["Ada", "Bob", "Dora"], "{}", world.node(member).name);
+    }
+    post(&mut world, dora, chat, "here I am");
+    for reader in [ada, bob] {
+        world.wait_shown(reader, "here I am", MINUTE).unwrap();
+    }
+    post(&mut world, bob, chat, "welcome");
+    world.wait_shown(dora, "welcome", MINUTE).unwrap();
+    assert!(!world.node(dora).texts().contains(&"before"));
+    let ada_is_a_contact = world.is_active(dora, ada).unwrap();
+    assert!(!ada_is_a_contact, "a member met through a group is no contact");
+    world.request(dora, Request::GroupJoin { link }).unwrap();
+}
+
+#[test]
+fn a_link_that_asks_for_approval_lets_in_whom_somebody_lets_in() {
+    let mut world = World::new(4);
+    let [ada, dora] = ["Ada", "Dora"].map(|name| world.person(name).unwrap());
+    let chat = create(&mut world, ada, &[]);
+    let link = invite(&mut world, ada, chat, true);
+    world.request(dora, Request::GroupJoin { link }).unwrap();
+    for _ in 0..60 {
+        world.run_for(1_000).unwrap();
+        if !view(&mut world, ada, chat).unwrap().requests.is_empty() {
+            break;
+        }
+    }
+    let requests = view(&mut world, ada, chat).unwrap().requests;
+    assert_eq!(requests.len(), 1);
+    assert_eq!(view(&mut world, dora, chat).unwrap().state, GroupState::Joining);
+    let member = requests[0].account;
+    world.request(ada, Request::GroupDecide { chat, member, accept: true }).unwrap();
+    wait_members(&mut world, dora, chat, 2);
+}
+
+#[test]
+fn a_member_who_was_away_finds_everything_at_its_relay() {
+    let mut world = World::new(5);
+    let relay = world.relay("Relay").unwrap();
+    let [ada, bob, carol] = ["Ada", "Bob", "Carol"].map(|name| world.person(name).unwrap());
+    for person in [ada, bob, carol] {
+        world.use_relay(person, relay).unwrap();
+    }
+    world.befriend(ada, bob).unwrap();
+    world.befriend(ada, carol).unwrap();
+    let chat = create(&mut world, ada, &[bob, carol]);
+    for member in [ada, bob, carol] {
+        wait_members(&mut world, member, chat, 3);
+    }
+    world.run_for(MINUTE).unwrap();
+    world.stop(carol);
+    let id = post(&mut world, bob, chat, "while you were away");
+    world.wait_shown(ada, "while you were away", MINUTE).unwrap();
+    world.run_for(MINUTE).unwrap();
+    world.stop(bob);
+    world.stop(ada);
+    world.run_for(MINUTE).unwrap();
+    world.start(carol);
+    world.wait_shown(carol, "while you were away", 2 * MINUTE).unwrap();
+    world.stop(carol);
+    world.run_for(MINUTE).unwrap();
+    world.start(bob);
+    world
+        .run_until("delivered to both", 5 * MINUTE, |world| {
+            matches!(world.node(bob).states.get(&id), Some(DeliveryState::Delivered { .. }))
+        })
+        .unwrap();
+}
+
+/// Sets whether two parts of a group can reach each other.
+fn split(world: &mut World, left: &[NodeId], right: &[NodeId], apart: bool) {
+    for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))) {
+        match apart {
+            true => world.keep_apart(a, b),
+            false => world.unblock_pair(a, b),
+        }
+    }
+}
+
+#[test]
+fn both_sides_of_a_split_go_on_and_agree_afterwards() {
+    let mut world = World::new(6);
+    let people = ["Ada", "Bob", "Carol", "Dora", "Emil", "Fritz"].map(|name| world.person(name).unwrap());
+    let [ada, bob, carol, dora, emil, fritz] = people;
+    for (a, b) in [(ada, bob), (ada, carol), (ada, dora), (ada, emil), (dora, fritz), (dora, emil), (bob, carol)] {
+        world.befriend(a, b).unwrap();
+    }
+    let chat = create(&mut world, ada, &[bob, carol, dora, emil]);
+    for member in [ada, bob, carol, dora, emil] {
+        wait_members(&mut world, member, chat, 5);
+    }
+    let admin = world.node(dora).account.unwrap();
+    let role = silbo_protocol::group::GroupRole::Admin;
+    world.request(ada, Request::GroupSetRole { chat, member: admin, role }).unwrap();
+    world.run_for(MINUTE).unwrap();
+
+    split(&mut world, &[ada, bob, carol], &[dora, emil, fritz], true);
+    post(&mut world, bob, chat, "left");
+    world.wait_shown(carol, "left", MINUTE).unwrap();
+    let gone = world.node(carol).account.unwrap();
+    world.request(ada, Request::GroupRemove { chat, members: vec![gone], with_branch: false }).unwrap();
+    post(&mut world, ada, chat, "left without carol");
+    world.wait_shown(bob, "left without carol", MINUTE).unwrap();
+    post(&mut world, emil, chat, "right");
+    world.wait_shown(dora, "right", MINUTE).unwrap();
+    let newcomer = world.chat_of(fritz).unwrap();
+    world.request(dora, Request::GroupAdd { chat, members: vec![newcomer] }).unwrap();
+    wait_members(&mut world, fritz, chat, 6);
+    post(&mut world, fritz, chat, "hello from the right");
+    world.wait_shown(emil, "hello from the right", MINUTE).unwrap();
+    world.run_for(3 * 86_400_000).unwrap();
+
+    split(&mut world, &[ada, bob, carol], &[dora, emil, fritz], false);
+    let together = [ada, bob, dora, emil, fritz];
+    for member in together {
+        let view = wait_members(&mut world, member, chat, 5);
+        assert_eq!(names(&view), ["Ada", "Bob", "Dora", "Emil", "Fritz"], "{}", world.node(member).name);
+    }
+    for text in ["left", "left without carol"] {
+        for reader in [dora, emil] {
+            world.wait_shown(reader, text, 20 * MINUTE).unwrap();
+        }
+    }
+    for text in ["right", "hello from the right"] {
+        for reader in [ada, bob] {
+            world.wait_shown(reader, text, 20 * MINUTE).unwrap();
+        }
+    }
+    post(&mut world, ada, chat, "together again");
+    for reader in [bob, dora, emil, fritz] {
+        world.wait_shown(reader, "together again", 5 * MINUTE).unwrap();
+    }
+    let epochs: Vec<[u8; 4]> = together.map(|member| view(&mut world, member, chat).unwrap().epoch).to_vec();
+    assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "{epochs:?}");
+    assert!(!world.node(carol).texts().contains(&"left without carol"));
+    assert!(!world.node(carol).texts().contains(&"together again"));
+    let histories: Vec<Vec<String>> = [ada, bob].map(|member| world.node(member).history(&chat)).to_vec();
+    assert_eq!(histories[0], histories[1], "the same order on every device");
+}
+
+#[test]
+fn a_post_crosses_a_line_of_ten() {
+    let mut world = World::new(7);
+    let people: Vec<NodeId> = (0..10).map(|n| world.person(&format!("P{n}")).unwrap()).collect();
+    for pair in people.windows(2) {
+        world.befriend(pair[0], pair[1]).unwrap();
+    }
+    for person in &people[2..] {
+        world.befriend(people[0], *person).unwrap();
+    }
+    let chat = create(&mut world, people[0], &people[1..]);
+    for member in &people {
+        wait_members(&mut world, *member, chat, 10);
+    }
+    for (at, a) in people.iter().enumerate() {
+        for b in people.iter().skip(at + 2) {
+            world.keep_apart(*a, *b);
+        }
+    }
+    world.run_for(MINUTE).unwrap();
+    let start = world.now_ms();
+    post(&mut world, people[0], chat, "from one end");
+    world.wait_shown(people[9], "from one end", 10 * MINUTE).unwrap();
+    println!("line of ten: {} ms", world.now_ms() - start);
+}
