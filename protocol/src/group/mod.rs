@@ -8,6 +8,10 @@ mod resolve;
 mod standing;
 
 #[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod properties;
