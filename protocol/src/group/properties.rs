@@ -287,7 +287,17 @@ fn the_fast_resolution_says_what_the_rules_say_when_they_are_read_literally() {
         let expected = world.graph.membership();
         let recipients = |id: &OperationId| world.graph.recipients_of(id).map_or(0, <[_]>::len);
         let ops: Vec<&Operation> = world.ops.iter().collect();
-        assert_eq!(Model::new(ops, recipients).said(), Said::of(&expected), "seed {seed}");
+        let (said, found) = (Model::new(ops, recipients).said(), Said::of(&expected));
+        for op in world.ops.iter().filter(|op| said.void.contains(&op.id()) != found.void.contains(&op.id())) {
+            println!(
+                "seed {seed}: {} by {:?}, {:?}: {:?}",
+                op.id(),
+                op.author(),
+                op.kind(),
+                expected.void.get(&op.id())
+            );
+        }
+        assert_eq!(said, found, "seed {seed}");
         // And for whom a rekey is: a group of what it knows.
         let rekeys: Vec<&Operation> = world.ops.iter().filter(|op| matches!(op.kind(), Kind::Rekey { .. })).collect();
         if let Some(rekey) = rekeys.last() {
