@@ -22,12 +22,15 @@ use silbo_protocol::group::letter::{self, Cover, Draft, Origin};
 use silbo_protocol::group::roots::{RootEnds, make_init, take_init};
 use silbo_protocol::group::slices::{ProvenSlice, Recipient, RekeyPlace, make_rekey};
 use silbo_protocol::group::welcome::Welcome;
+use silbo_protocol::group::graph::Graph;
+use silbo_protocol::group::operation::{self, DeviceKeys, Info, Kind, Operation, Role};
 use silbo_protocol::identity::account::{Signer, device_cert};
 use silbo_protocol::identity::card::{CardParts, build_card, open_card, seal_card};
 use silbo_protocol::identity::safety_number::SafetyNumber;
 use silbo_protocol::identity::{DeviceLog, OwnAccount};
 use silbo_protocol::ids::{
     AccountId, BlobId, Cid, DeviceId, GroupDevice, GroupId, OperationId, PeerKey, Preimage, QueueRid, QueueSid, Tag,
+    AccountId, BlobId, Cid, DeviceId, GroupDevice, OperationId, PeerKey, Preimage, QueueRid, QueueSid, Tag,
 };
 use silbo_protocol::input::InviteKind;
 use silbo_protocol::mailbox::auth::{self, LinkBinding};
@@ -595,4 +598,79 @@ fn group_letter() -> Value {
 #[test]
 fn group_keys_and_letters_give_the_known_answers() {
     check("group", &json!({ "epochs": group_epochs(), "rekey": group_rekey(), "letter": group_letter() }));
+// ---------- operations on a group
+
+fn group_person(n: u8) -> (GroupDevice, SigningKey, DeviceKeys) {
+    let (sign, agree) = (SigningKey::from_seed(&[n; 32]), SecretKey::from_bytes([n; 32]).public());
+    let who = GroupDevice { account: AccountId([n; 32]), device: DeviceId([n; 8]) };
+    let keys = DeviceKeys { id: who.device, sign: sign.verifying_key(), agree, vouch: vec![n; 3] };
+    (who, sign, keys)
+}
+
+#[test]
+fn operations_on_a_group_give_the_known_answers() {
+    let info = Info { name: Some("Village".into()), history_days: Some(0), ..Info::default() };
+    let create = Kind::Create { info, devices: vec![group_person(1).2] };
+    let author = group_person(1).0.to_bytes().to_vec();
+    let first = proto::GroupOp { author, b: create.to_proto([0x4e; 16]), ..Default::default() };
+    let genesis = Operation::read(&operation::sign(&group_person(1).1, &first)).unwrap();
+    let mut graph = Graph::new(genesis.clone()).unwrap();
+    let mut ops = vec![genesis];
+    let link_key = SigningKey::from_seed(&[0x77; 32]);
+    let add = |n: u8, role, heads: Vec<OperationId>| Kind::Add {
+        account: AccountId([n; 32]),
+        role,
+        devices: vec![group_person(n).2],
+        heads,
+    };
+    let remove = |n: u8| Kind::Remove { accounts: vec![AccountId([n; 32])], reason: 1 };
+    let mut write = |by: u8, after: &[usize], make: &dyn Fn(&[OperationId]) -> Kind| {
+        let ids: Vec<OperationId> = ops.iter().map(Operation::id).collect();
+        let mut parents: Vec<OperationId> = after.iter().map(|at| ids[*at]).collect();
+        parents.sort_unstable();
+        let (who, key, _) = group_person(by);
+        let op = Operation::read(&graph.write(&make(&ids), &who, &parents, &key).unwrap()).unwrap();
+        graph.insert(op.clone(), &who.account).unwrap();
+        ops.push(op);
+    };
+    write(1, &[0], &|ids| add(2, Role::Owner, vec![ids[0]]));
+    write(2, &[1], &|ids| add(3, Role::Member, vec![ids[1]]));
+    write(1, &[2], &|_| Kind::Link {
+        key: link_key.verifying_key(),
+        uses: 1,
+        expires_day: TODAY,
+        role: Role::Member,
+        approval: false,
+    });
+    let (joiner, _, joiner_keys) = group_person(4);
+    let group = graph_id(&first);
+    write(3, &[3], &|ids| {
+        let (link, devices) = (ids[3], vec![joiner_keys.clone()]);
+        let proof = operation::sign_join(&link_key, &group, &link, &joiner.account, &devices).to_vec();
+        Kind::Join { link, account: joiner.account, devices, proof, heads: vec![ids[2]] }
+    });
+    write(1, &[4], &|_| remove(3));
+    write(2, &[4], &|_| Kind::Role { account: AccountId([3; 32]), role: Role::Admin });
+    write(2, &[6], &|ids| Kind::Rekey { heads: vec![ids[4]], material: vec![9; 40] });
+    write(1, &[4], &|_| remove(2));
+    write(2, &[4], &|_| remove(1));
+    let membership = graph.membership();
+    let ids = |ids: &mut dyn Iterator<Item = &OperationId>| ids.map(|id| hex(id.0)).collect::<Vec<_>>();
+    let member = |n: u8| membership.roster.get(&AccountId([n; 32])).map(|member| member.role as u32);
+    let vectors = json!({
+        "link_seed": hex([0x77; 32]), "join": { "link": 3, "operation": 4, "aid": hex([4; 32]) },
+        "seeds": (1..=4u8).map(|n| hex([n; 32])).collect::<Vec<_>>(),
+        "group": hex(graph.group().0),
+        "operations": ops.iter().map(|op| json!({ "id": hex(op.id().0), "body": hex(&op.signed().body), "sig": hex(&op.signed().sig) })).collect::<Vec<_>>(),
+        "roles": (1..=4u8).map(member).collect::<Vec<_>>(),
+        "void": ids(&mut membership.void.keys()), "heads": ids(&mut membership.heads.iter()),
+        "key_heads": ids(&mut membership.key_heads.iter()), "unkeyed": ids(&mut membership.unkeyed.iter()),
+    });
+    check("group_operations", &vectors);
+}
+
+/// The name of the group that begins with this.
+fn graph_id(genesis: &proto::GroupOp) -> silbo_protocol::ids::GroupId {
+    let hash = silbo_protocol::crypto::hash("silbo/1/group", &[&genesis.encode_to_vec()]);
+    silbo_protocol::ids::GroupId::read(&hash[..16]).unwrap()
 }

@@ -1038,6 +1038,61 @@ def check_group(vectors):
     check_group_epochs(vectors["epochs"])
     check_group_rekey(vectors["rekey"])
     check_group_letter(vectors["letter"])
+# ---------- §10 operations on a group
+
+
+def group_operation(signed):
+    """id, parents, lamport, author and the numbered fields of an operation."""
+    found = parse(signed["body"])
+    author = one(found, 2)
+    return {
+        "id": H("silbo/1/group-operation", signed["body"])[:16], "group": one(found, 1), "account": author[:32], "device": author[32:],
+        "lamport": one(found, 3, 0), "parents": found.get(4, []), "kind": next((n for n in found if n >= 10), None),
+        "content": parse(next((values[-1] for n, values in found.items() if n >= 10), b"")), "sig": signed["sig"], "body": signed["body"],
+    }
+
+
+GROUP_DEVICES = {10: 3, 11: 3, 14: 1, 19: 3}
+GROUP_HEADS = {10: None, 11: 4, 17: 1, 19: 5}
+
+
+def group_devices(op):
+    """(account, device id, signing key, agreement key) of the devices an operation introduces."""
+    account = one(op["content"], {11: 1, 19: 2}[op["kind"]]) if op["kind"] in (11, 19) else op["account"]
+    devices = [parse(raw) for raw in op["content"].get(GROUP_DEVICES.get(op["kind"], 99), [])]
+    return [(account, one(d, 1), one(d, 3), one(d, 2)) for d in devices]
+
+
+def check_group_operations(vector):
+    link_seed = bytes.fromhex(vector["link_seed"])
+    ops = [group_operation({k: bytes.fromhex(op[k]) for k in ("body", "sig")}) for op in vector["operations"]]
+    gid = H("silbo/1/group", ops[0]["body"])[:16]
+    check("group", gid, vector["group"])
+    known, past = {}, {}
+    for op, published in zip(ops, vector["operations"]):
+        check("operation id", op["id"], published["id"])
+        before = set(op["parents"]).union(*(past[parent] for parent in op["parents"])) if op["parents"] else set()
+        past[op["id"]] = before
+        introduced = [d for other in [known[i] for i in before] + ([op] if op is ops[0] else []) for d in group_devices(other)]
+        keys = [key for account, device, key, _ in introduced if (account, device) == (op["account"], op["device"])]
+        assert any(verifies(key, op["sig"], labelled("silbo/1/sign/group-operation", op["body"])) for key in keys)
+        seed = bytes.fromhex(vector["seeds"][op["account"][0] - 1])
+        check("operation sig", sign(seed, "silbo/1/sign/group-operation", op["body"]), published["sig"])
+        assert op["lamport"] == max((known[parent]["lamport"] + 1 for parent in op["parents"]), default=0)
+        assert op is ops[0] or op["group"] == gid
+        assert op["parents"] == sorted(op["parents"])
+        known[op["id"]] = op
+    join = vector["join"]
+    op, link = ops[join["operation"]], ops[join["link"]]
+    devices = b"".join(device + key + agree for _, device, key, agree in group_devices(op))
+    made = sign(link_seed, "silbo/1/sign/group-join", gid, link["id"], bytes.fromhex(join["aid"]), devices)
+    check("link_sig", made, one(op["content"], 4).hex())
+    followed = {parent for op in ops for parent in op["parents"]}
+    check("heads", b"".join(sorted(op["id"] for op in ops if op["id"] not in followed)), "".join(vector["heads"]))
+    void = {bytes.fromhex(i) for i in vector["void"]}
+    keys = [op for op in ops if op["kind"] in GROUP_HEADS and op["id"] not in void]
+    built_on = {head for op in keys for head in op["content"].get(GROUP_HEADS[op["kind"]], [])}
+    check("key heads", b"".join(sorted(op["id"] for op in keys if op["id"] not in built_on)), "".join(vector["key_heads"]))
 
 
 def main():
@@ -1050,6 +1105,7 @@ def main():
         "ratchet": check_ratchet, "envelope": check_envelope, "invite": check_invite,
         "identity": check_identity, "presence": check_presence, "mailbox": check_mailbox,
         "group": check_group,
+        "identity": check_identity, "presence": check_presence, "mailbox": check_mailbox, "group_operations": check_group_operations,
     }
     for name, run in checks.items():
         try:

@@ -266,13 +266,16 @@ impl<'a> Rules<'a> {
 
     /// Whether an objection that counts voids the operation; `None` while that depends on what its past says.
     fn hits(&self, by: usize, target: usize, how: Objection) -> Option<bool> {
-        if matches!(how, Objection::Out) {
-            return Some(true);
+        match (how, self.judgement(target)) {
+            (Objection::Out, _) => Some(true),
+            (_, Some(Ok(target))) => Some(self.hits_as(by, &target, how)),
+            _ => None,
         }
-        let Some(Ok(target)) = self.judgement(target) else {
-            return None;
-        };
-        Some(match how {
+    }
+
+    /// Whether it voids an operation of which the past says this.
+    fn hits_as(&self, by: usize, target: &Judgement, how: Objection) -> bool {
+        match how {
             Objection::Out => true,
             Objection::Lowered(role) => role < target.need,
             Objection::Outranked => target.rank < Role::Owner,
@@ -280,7 +283,7 @@ impl<'a> Rules<'a> {
                 Some(Ok(by)) => target.raises && by.rank >= target.rank,
                 _ => target.raises,
             },
-        })
+        }
     }
 
     /// What the operation speaks against, should it count.
@@ -607,18 +610,21 @@ impl<'a> Rules<'a> {
 
     fn resolved(&self) -> Resolved {
         let counts: Bits = self.within.places().filter(|place| self.verdict(*place) == Some(true)).collect();
-        let mut prevailing: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut objectors: BTreeMap<usize, Vec<(usize, Objection)>> = BTreeMap::new();
         for by in counts.places() {
             for (target, how) in self.against.get(by).map_or(&[][..], Vec::as_slice) {
-                // An operation whose past never became certain was voided by an objection that needs none.
-                if !counts.has(*target) && self.hits(by, *target, *how) == Some(true) {
-                    let first = prevailing.entry(*target).or_insert(by);
-                    if self.node(by).map(Node::order) < self.node(*first).map(Node::order) {
-                        *first = by;
-                    }
+                if !counts.has(*target) {
+                    objectors.entry(*target).or_default().push((by, *how));
                 }
             }
         }
+        // Judged once more with all verdicts known: an operation may have been voided before it was judged, or not,
+        // depending on the order of arrival, and the reason must not.
+        let prevailing = |place: usize, judgement: &Judgement| {
+            let objectors = objectors.get(&place).map_or(&[][..], Vec::as_slice).iter();
+            let hits = objectors.filter(|(by, how)| self.hits_as(*by, judgement, *how));
+            hits.filter_map(|(by, _)| self.node(*by)).min_by_key(|node| node.order()).map(|node| node.op.id())
+        };
         let reason = |place: usize| {
             if self.spared.contains(&place) {
                 Void::LastOwner
@@ -627,9 +633,10 @@ impl<'a> Rules<'a> {
             } else if self.spent.contains(&place) {
                 Void::LinkSpent
             } else {
-                let known = self.evaluate(place, &|earlier| counts.has(earlier)).err();
-                let by = prevailing.get(&place).and_then(|by| self.node(*by)).map(|node| node.op.id());
-                known.or(by.map(Void::Against)).unwrap_or(Void::Circle)
+                match self.evaluate(place, &|earlier| counts.has(earlier)) {
+                    Err(void) => void,
+                    Ok(judgement) => prevailing(place, &judgement).map_or(Void::Circle, Void::Against),
+                }
             }
         };
         let void = self.within.places().filter(|place| !counts.has(*place)).map(|p| (p, reason(p))).collect();

@@ -41,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     ("prekey_bundle", targets::session::prekey_bundle),
     ("card", targets::identity::card),
     ("device_log", targets::identity::device_log),
+    ("group_operations", targets::group::operations),
     ("mailbox_evidence", targets::mailbox::evidence),
     ("mailbox_server", targets::mailbox::server),
     ("riblt_cells", targets::carry::riblt_cells),

@@ -67,6 +67,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "prekey_bundle" => vec![f.bob.bundle().encode_to_vec()],
         "card" => cards(f),
         "device_log" => logs(f),
+        "group_operations" => crate::targets::group::seeds(),
         "mailbox_evidence" => evidence(f),
         "mailbox_server" => mailbox(f),
         "riblt_cells" => cells(),
