@@ -1,4 +1,13 @@
 //! Groups: who may read, with which keys, and what a message looks like.
+//!
+//! ```text
+//!   KeyGraph ──writers, holders, must_rekey──┐          make_rekey ──▶ slices ──open_slice──▶ x
+//!   KeyRing::learn · hold_fresh · merge · accept ──▶ Changes { made: chains of new epochs, dropped }
+//!   SenderChains::tags ──▶ (tag → place);  find(place) ──▶ Found;  letter::open(found, envelope) ──▶ Letter;  commit(found)
+//!   letter::seal(chain, draft) ──▶ SealedLetter { envelope, the moved chain }
+//! ```
+//! Pure: nothing here stores, sends or keeps time. Who is a member is not decided by the keys: they are told which
+//! operations exist and which of them are the current heads. What fails changes nothing.
 
 pub mod chain;
 pub mod epoch;
