@@ -45,6 +45,9 @@ pub const TARGETS: &[Target] = &[
     ("mailbox_server", targets::mailbox::server),
     ("riblt_cells", targets::carry::riblt_cells),
     ("reconcile_message", targets::carry::reconcile_message),
+    ("group_told", targets::group::told),
+    ("group_letter", targets::group::read_letter),
+    ("group_stored", targets::group::stored),
     ("engine", targets::engine::engine),
 ];
 

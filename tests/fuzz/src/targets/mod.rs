@@ -2,6 +2,7 @@
 
 pub mod carry;
 pub mod engine;
+pub mod group;
 pub mod identity;
 pub mod mailbox;
 pub mod presence;
