@@ -9,6 +9,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,11 +18,18 @@ use silbo_protocol::chance::Chance;
 use silbo_protocol::conversation::event_record::{decode_event, encode_event};
 use silbo_protocol::conversation::{Slot, SlotAuthor, SlotOp, SlotOpKind};
 use silbo_protocol::crypto::Secret;
+use silbo_protocol::crypto::x25519::SecretKey;
+use silbo_protocol::group::epoch::EpochSecret;
+use silbo_protocol::group::key_graph::KeyOperation;
+use silbo_protocol::group::key_ring::{HeadSecret, KeyRing, Secrecy};
+use silbo_protocol::group::roots::ReceivingRoot;
+use silbo_protocol::group::slices::{MadeRekey, ProvenSlice, Recipient, RekeyMaterial, RekeyPlace, make_rekey};
+use silbo_protocol::group::welcome::Welcome;
 use silbo_protocol::identity::account::RootSeed;
 use silbo_protocol::identity::card::{CardParts, build_card, open_card, seal_card};
 use silbo_protocol::identity::safety_number::SafetyNumber;
 use silbo_protocol::identity::{DeviceLog, LogError, OwnAccount};
-use silbo_protocol::ids::{AccountId, MessageId, PeerKey, Preimage};
+use silbo_protocol::ids::{AccountId, DeviceId, GroupDevice, GroupId, MessageId, OperationId, PeerKey, Preimage};
 use silbo_protocol::input::InviteKind;
 use silbo_protocol::limits::{BLOB_BYTES_MAX, ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX};
 use silbo_protocol::presence::{self, PresenceError, PresenceKeys};
@@ -155,7 +163,23 @@ fn real_values() -> Vec<Vec<u8>> {
         sealed_card(&person, &Secret::new([4; 32])),
         SafetyNumber::new(&AccountId([1; 32]), &AccountId([2; 32])).qr().into_bytes(),
         person.account.words().join(" ").into_bytes(),
+        welcome().encode(),
+        rekey().material.encode(),
+        ProvenSlice::of(&rekey().slices, 0).unwrap().encode(),
     ]
+}
+
+fn welcome() -> Welcome {
+    let secret = EpochSecret::read(&[7; 32]).unwrap();
+    let told = HeadSecret { heads: vec![OperationId([1; 16])], secret, secrecy: Secrecy::Classical };
+    Welcome { group: GroupId([1; 16]), secrets: vec![told] }
+}
+
+fn rekey() -> MadeRekey {
+    let device = GroupDevice { account: AccountId([1; 32]), device: DeviceId([1; 8]) };
+    let place = RekeyPlace { group: GroupId([1; 16]), rekeyer: device, heads: vec![OperationId([1; 16])] };
+    let to = [Recipient { device, key: SecretKey::from_bytes([1; 32]).public() }];
+    make_rekey(&place, &to, &mut BTreeMap::new(), &mut Chance::from_seed([1; 32])).unwrap()
 }
 
 /// Everything that reads bytes from outside or from disk, with what is promised of what it accepts.
@@ -194,6 +218,12 @@ fn decode_all(bytes: &[u8], target: &Target) {
     stable(bytes, OwnPrekeys::decode, OwnPrekeys::encode);
     stable(bytes, PresenceKeys::decode, PresenceKeys::encode);
     stable(bytes, OwnAccount::decode, OwnAccount::encode);
+    stable(bytes, Welcome::decode, Welcome::encode);
+    stable(bytes, KeyOperation::decode, KeyOperation::encode);
+    stable(bytes, ReceivingRoot::decode, ReceivingRoot::encode);
+    stable(bytes, |bytes| ProvenSlice::decode(bytes).ok(), ProvenSlice::encode);
+    stable(bytes, |bytes| RekeyMaterial::decode(bytes, 1).ok(), RekeyMaterial::encode);
+    stable(bytes, |bytes| KeyRing::decode(bytes, &[]), KeyRing::encode);
     if let Ok(update) = proto::LogUpdate::decode(bytes)
         && let Ok(log) = DeviceLog::read(&update.entries)
     {
@@ -258,6 +288,9 @@ fn real_values_are_read() {
                 && decode_event(&real[13]).is_some()
                 && Slot::decode(&real[14]).is_some()
         );
+        assert_eq!(Welcome::decode(&real[19]), Some(welcome()));
+        assert_eq!(RekeyMaterial::decode(&real[20], 1), Ok(rekey().material));
+        assert!(ProvenSlice::decode(&real[21]).is_ok());
         assert!(TARGET.with(|t| open_card(&t.key, &real[16], &Aid20::of(&t.person.account.aid())).is_ok()));
     });
 }
@@ -327,6 +360,8 @@ fn t51_a_claimed_length_allocates_nothing() {
                 assert!(proto::InitBlock::decode(bytes.as_slice()).is_err());
                 assert!(proto::Plain::decode(bytes.as_slice()).is_err());
                 assert!(proto::LogUpdate::decode(bytes.as_slice()).is_err());
+                assert!(Welcome::decode(&bytes).is_none() && KeyRing::decode(&bytes, &[]).is_none());
+                assert!(RekeyMaterial::decode(&bytes, 1).is_err() && ProvenSlice::decode(&bytes).is_err());
                 assert!(
                     Session::decode(&bytes).is_none()
                         && OwnAccount::decode(&bytes).is_none()

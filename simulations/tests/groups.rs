@@ -190,6 +190,7 @@ fn a_member_who_was_away_finds_everything_at_its_relay() {
     world.run_for(MINUTE).unwrap();
     world.start(carol);
     world.wait_shown(carol, "while you were away", 2 * MINUTE).unwrap();
+    world.run_for(MINUTE).unwrap();
     world.stop(carol);
     world.run_for(MINUTE).unwrap();
     world.start(bob);

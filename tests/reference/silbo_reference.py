@@ -639,7 +639,7 @@ def publish(seed, k_pres, day, seq, expires_s, plain):
     return H("silbo/1/dht/presence", blinded), message((1, blinded), (2, seq), (3, expires_s), (4, ct), (5, sig))
 
 
-# ---------------------------------------------------------------- section 10: groups
+# ---------------------------------------------------------------- section 11: groups
 
 
 def epoch_of(heads):
@@ -1104,8 +1104,7 @@ def main():
     checks = {
         "ratchet": check_ratchet, "envelope": check_envelope, "invite": check_invite,
         "identity": check_identity, "presence": check_presence, "mailbox": check_mailbox,
-        "group": check_group,
-        "identity": check_identity, "presence": check_presence, "mailbox": check_mailbox, "group_operations": check_group_operations,
+        "group": check_group, "group_operations": check_group_operations,
     }
     for name, run in checks.items():
         try:

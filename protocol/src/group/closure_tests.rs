@@ -377,7 +377,8 @@ impl World {
         for person in &self.people {
             let ring = &person.holder.ring;
             assert!(ring.epochs.iter().all(|(id, epoch)| person.ever[id] == epoch.join), "a key does not change");
-            assert_eq!(KeyRing::decode(&ring.encode()).as_ref(), Some(ring));
+            let operations: Vec<KeyOperation> = ring.graph().operations().collect();
+            assert_eq!(KeyRing::decode(&ring.encode(), &operations).as_ref(), Some(ring));
         }
     }
 

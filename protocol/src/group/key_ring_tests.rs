@@ -399,11 +399,14 @@ fn a_ring_reads_back_from_its_bytes_and_prints_no_secret() {
     founder.ring.merge(&ids(&[3, 4])).unwrap();
     founder.ring.keep_current(&ids(&[3, 4]), UnixTime(77));
     let bytes = founder.ring.encode();
-    let read = KeyRing::decode(&bytes).unwrap();
-    assert_eq!(read, founder.ring);
-    assert_eq!(read.encode(), bytes);
+    let records: Vec<Vec<u8>> = founder.ring.graph().operations().map(|operation| operation.encode()).collect();
+    let read: Vec<KeyOperation> = records.iter().map(|record| KeyOperation::decode(record).unwrap()).collect();
+    let ring = KeyRing::decode(&bytes, &read).unwrap();
+    assert_eq!(ring, founder.ring);
+    assert_eq!(ring.encode(), bytes);
+    assert_eq!(KeyRing::decode(&bytes, &read[..3]), None, "an operation is missing");
     for len in 0..bytes.len() {
-        assert!(KeyRing::decode(&bytes[..len]).is_none_or(|ring| ring != founder.ring), "{len} bytes");
+        assert!(KeyRing::decode(&bytes[..len], &read).is_none_or(|ring| ring != founder.ring), "{len} bytes");
     }
     let printed = format!("{:?}", founder.ring);
     let secret = join(&founder, &[4]).unwrap().expose();

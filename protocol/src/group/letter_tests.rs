@@ -255,3 +255,31 @@ fn a_signed_inside_that_is_malformed_is_refused() {
         assert!(matches!(opened, Err(OpenLetterError::Forged)), "{inside:?}: {opened:?}");
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+    /// T-12 for groups: whatever is lost, doubled and reordered, each letter that comes is read once.
+    #[test]
+    fn t12_letters_that_are_lost_doubled_and_reordered_are_each_read_once(
+        order in proptest::collection::vec((0u16..3, 0usize..40), 0..160),
+    ) {
+        let mut senders = chains();
+        let sent: Vec<Vec<SealedLetter>> = (0..3u8)
+            .map(|by| (0..40).map(|n| write(&mut senders, u16::from(by), by, &[by, n])).collect())
+            .collect();
+        let mut member = chains();
+        let mut seen = std::collections::BTreeSet::new();
+        for (sender, n) in order {
+            let known = member.tags().iter().any(|(tag, place)| {
+                *tag == sent[usize::from(sender)][n].tag && *place == at(sender, n as u32)
+            });
+            let listened = known || member.search_silent(&sent[usize::from(sender)][n].tag).is_some();
+            let before = member.clone();
+            let opened = read(&mut member, sender, &sent[usize::from(sender)][n]);
+            proptest::prop_assert_eq!(opened.is_ok(), seen.insert((sender, n)), "{} {}", sender, n);
+            proptest::prop_assert!(opened.is_ok() || member == before);
+            proptest::prop_assert!(opened.is_err() || listened || n >= 16, "{} {}", sender, n);
+        }
+    }
+}

@@ -16,7 +16,7 @@ use super::welcome::read_heads;
 use crate::crypto::Secret;
 use crate::ids::{EpochId, GroupDevice, GroupId, OperationId};
 use crate::limits::{
-    GROUP_CHAINS_MAX, GROUP_DEVICES_EVER_MAX, GROUP_EPOCHS_MAX, GROUP_ROOT_JUMP_MAX, GROUP_SKIPPED_KEYS_MAX,
+    GROUP_CHAINS_MAX, GROUP_DEVICES_MAX, GROUP_EPOCHS_MAX, GROUP_ROOT_JUMP_MAX, GROUP_SKIPPED_KEYS_MAX,
 };
 use crate::time::UnixTime;
 
@@ -24,13 +24,12 @@ use crate::time::UnixTime;
 const VERSION: u32 = 1;
 
 impl KeyRing {
-    /// The bytes to store.
+    /// The bytes to store, without the operations: those are written once each ([`KeyOperation::encode`]).
     pub fn encode(&self) -> Vec<u8> {
         let mut stored = state::KeyRing {
             version: VERSION,
             group: self.group.0.to_vec(),
             me: self.me.to_bytes().to_vec(),
-            operations: self.graph.operations().map(|operation| write_operation(&operation)).collect(),
             epochs: self.epochs.values().map(write_epoch).collect(),
             pending: self.pending.iter().flat_map(|id| id.0).collect(),
         };
@@ -39,22 +38,23 @@ impl KeyRing {
         bytes
     }
 
-    /// Reads what [`Self::encode`] wrote; `None` for a damaged record or one of a newer program.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    /// Reads what [`Self::encode`] wrote, with the operations the ring knew, heads before what builds on them; `None`
+    /// for a damaged record or one of a newer program.
+    pub fn decode(bytes: &[u8], operations: &[KeyOperation]) -> Option<Self> {
         let mut stored = state::KeyRing::decode(bytes).ok()?;
-        let ring = read_ring(&stored);
+        let ring = read_ring(&stored, operations);
         stored.epochs.iter_mut().for_each(wipe_epoch);
         ring
     }
 }
 
-fn read_ring(stored: &state::KeyRing) -> Option<KeyRing> {
+fn read_ring(stored: &state::KeyRing, operations: &[KeyOperation]) -> Option<KeyRing> {
     if stored.version != VERSION || stored.epochs.len() > GROUP_EPOCHS_MAX {
         return None;
     }
     let mut ring = KeyRing::new(GroupId::read(&stored.group)?, GroupDevice::read(&stored.me)?);
-    for operation in &stored.operations {
-        ring.graph.insert(&read_operation(operation)?).ok()?;
+    for operation in operations {
+        ring.graph.insert(operation).ok()?;
     }
     for epoch in &stored.epochs {
         let epoch = read_epoch(epoch)?;
@@ -66,8 +66,21 @@ fn read_ring(stored: &state::KeyRing) -> Option<KeyRing> {
     (rest.is_empty() && ring.pending.iter().all(|id| ring.graph.contains(id))).then_some(ring)
 }
 
+impl KeyOperation {
+    /// The bytes to store.
+    pub fn encode(&self) -> Vec<u8> {
+        write_operation(self).encode_to_vec()
+    }
+
+    /// Reads what [`Self::encode`] wrote; `None` for a damaged record or one of a newer program.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        read_operation(&state::KeyOperation::decode(bytes).ok()?)
+    }
+}
+
 fn write_operation(operation: &KeyOperation) -> state::KeyOperation {
     state::KeyOperation {
+        version: VERSION,
         id: operation.id.0.to_vec(),
         kind: match operation.kind {
             KeyKind::Genesis => 1,
@@ -87,7 +100,7 @@ fn read_operation(stored: &state::KeyOperation) -> Option<KeyOperation> {
         _ => return None,
     };
     let (devices, rest) = stored.devices.as_chunks::<{ GroupDevice::LEN }>();
-    if !rest.is_empty() || devices.len() > GROUP_DEVICES_EVER_MAX {
+    if stored.version != VERSION || !rest.is_empty() || devices.len() > GROUP_DEVICES_MAX {
         return None;
     }
     let devices = devices.iter().map(|device| GroupDevice::read(device)).collect::<Option<Vec<_>>>()?;

@@ -41,11 +41,14 @@ pub const TARGETS: &[Target] = &[
     ("prekey_bundle", targets::session::prekey_bundle),
     ("card", targets::identity::card),
     ("device_log", targets::identity::device_log),
-    ("group_operations", targets::group::operations),
+    ("group_operations", targets::group_operations::operations),
     ("mailbox_evidence", targets::mailbox::evidence),
     ("mailbox_server", targets::mailbox::server),
     ("riblt_cells", targets::carry::riblt_cells),
     ("reconcile_message", targets::carry::reconcile_message),
+    ("group_told", targets::group::told),
+    ("group_letter", targets::group::read_letter),
+    ("group_stored", targets::group::stored),
     ("engine", targets::engine::engine),
 ];
 

@@ -21,6 +21,7 @@ use silbo_protocol::wire::{base32, base64};
 use crate::fixture::{Fixture, NOW_MS, NOW_S, QUEUE, UNIX_DAY, fixture, peer_key};
 use crate::piece;
 use crate::targets::carry::set;
+use crate::targets::{group, group_operations};
 
 /// The seeds of a target; none if there is no target of this name.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -67,11 +68,14 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "prekey_bundle" => vec![f.bob.bundle().encode_to_vec()],
         "card" => cards(f),
         "device_log" => logs(f),
-        "group_operations" => crate::targets::group::seeds(),
+        "group_operations" => group_operations::seeds(),
         "mailbox_evidence" => evidence(f),
         "mailbox_server" => mailbox(f),
         "riblt_cells" => cells(),
         "reconcile_message" => reconciliations(),
+        "group_told" => group::told_seeds(),
+        "group_letter" => group::letter_seeds(),
+        "group_stored" => group::stored_seeds(),
         "engine" => engine(f),
         _ => Vec::new(),
     }

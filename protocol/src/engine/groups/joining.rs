@@ -19,6 +19,7 @@ use super::{Group, read_operation};
 use crate::crypto::ed25519::SigningKey;
 use crate::crypto::kdf::kdf;
 use crate::group::graph::Graph;
+use crate::group::key_ring::HeadSecret;
 use crate::group::operation::{self, Kind, Operation};
 use crate::group::welcome::Welcome;
 use crate::group::{GroupLinkView, GroupRole};
@@ -66,6 +67,19 @@ impl Engine {
         if secrets.is_empty() {
             return Ok(());
         }
+        self.tell_everything(chat, account, secrets, turn)
+    }
+
+    /// Every operation, and secrets: for a newcomer that of its own addition, for a member that came on one side of a
+    /// split that of both sides together. Operations of the other side are sealed under keys it does not have.
+    pub(super) fn tell_everything(
+        &mut self,
+        chat: ChatId,
+        account: AccountId,
+        secrets: Vec<HeadSecret>,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        let Some(group) = self.groups.get(&chat) else { return Ok(()) };
         let cards = group.membership.roster.keys().filter(|of| **of != account).map(|of| self.member_card(&chat, of));
         let welcome = proto::GroupWelcome {
             gid: chat.0.to_vec(),
@@ -108,7 +122,6 @@ impl Engine {
     ) -> Result<(), StoreError> {
         match ctl.c {
             Some(C::Welcome(part)) => self.welcome_part(from, &part, turn),
-            Some(C::Complement(part)) => self.complement_arrived(from, &part, turn),
             Some(C::Join(request)) => self.join_requested(from, &request, turn),
             Some(C::Refused(refusal)) => {
                 self.join_refused(from, &refusal, turn);

@@ -12,12 +12,10 @@ use crate::group::key_graph::epoch_of;
 use crate::group::key_ring::Changes;
 use crate::group::operation::Kind;
 use crate::group::slices::{Recipient, RekeyPlace, make_rekey};
-use crate::group::welcome::Welcome;
 use crate::ids::{AccountId, ChatId, EpochId, GroupDevice, OperationId};
 use crate::limits::GROUP_FREE_REKEY_DEVICES_MAX;
 use crate::step::RequestError;
 use crate::store::{StoreError, Table};
-use crate::wire::proto;
 
 /// Where the next letter is sealed.
 pub(super) struct Sending {
@@ -213,42 +211,11 @@ impl Engine {
                 continue;
             }
             let Ok(secret) = group.ring.complement(&heads, &device) else { continue };
-            let welcome = Welcome { group: group.id(), secrets: vec![secret] };
-            told.push((device.account, welcome.encode()));
+            told.push((device.account, secret));
         }
-        for (account, bytes) in told {
-            let part = proto::GroupPart { gid: chat.0.to_vec(), part: 0, parts: 1, bytes };
-            let ctl = proto::GroupCtl { c: Some(proto::group_ctl::C::Complement(part)) };
-            let content = proto::plain::Kind::Group(ctl);
-            self.queue_control(account.chat(), content, crate::limits::CONTROL_TTL_MS, turn)?;
+        for (account, secret) in told {
+            self.tell_everything(chat, account, vec![secret], turn)?;
         }
         Ok(())
-    }
-
-    /// The keys of the other side of a split.
-    pub(super) fn complement_arrived(
-        &mut self,
-        from: ChatId,
-        part: &proto::GroupPart,
-        turn: &mut Turn,
-    ) -> Result<(), StoreError> {
-        let Some(chat) = ChatId::read(&part.gid) else { return Ok(()) };
-        let Some(account) = self.contacts.get(&from).and_then(|contact| contact.aid()) else { return Ok(()) };
-        let Some(welcome) = Welcome::decode(&part.bytes).filter(|w| w.group.as_bytes() == chat.as_bytes()) else {
-            return Ok(());
-        };
-        let Some(group) = self.groups.get_mut(&chat).filter(|group| group.has_member(&account)) else { return Ok(()) };
-        let mut all = Vec::new();
-        for secret in &welcome.secrets {
-            if let Ok(changes) = group.ring.accept(secret) {
-                all.push(changes);
-            }
-        }
-        for changes in all {
-            self.keys_changed(chat, changes, turn);
-        }
-        self.follow_heads(chat, turn);
-        self.read_unread(chat, turn)?;
-        self.seal_unsent(chat, turn)
     }
 }

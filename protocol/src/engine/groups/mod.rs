@@ -27,6 +27,7 @@ use prost::Message;
 
 use super::records::each;
 use super::records::state::{GroupRecord, LetterRecord};
+use super::timers::Timer;
 use super::turn::Turn;
 use super::{Answer, Engine, TagOwner};
 use crate::crypto::ed25519::VerifyingKey;
@@ -209,6 +210,9 @@ impl Engine {
             }
             let damaged = StoreError::Damaged { table: Table::Group };
             let group = read_group(&chat, me, rec, turn)?.ok_or(damaged)?;
+            if !group.rec.unconfirmed.is_empty() {
+                self.timers.set(Timer::TellSeen(chat), turn.now.moment);
+            }
             for (tag, place) in group.chains.tags() {
                 self.tags.insert(tag, TagOwner::Group(chat, place));
             }

@@ -3,6 +3,7 @@
 pub mod carry;
 pub mod engine;
 pub mod group;
+pub mod group_operations;
 pub mod identity;
 pub mod mailbox;
 pub mod presence;
