@@ -16,21 +16,20 @@ use silbo_protocol::crypto::x25519::SecretKey;
 use silbo_protocol::crypto::{Secret, cid, kdf};
 use silbo_protocol::group::chain::{Chain, EpochChains};
 use silbo_protocol::group::epoch::{EpochSecret, topic_of};
+use silbo_protocol::group::graph::Graph;
 use silbo_protocol::group::key_graph::epoch_of;
 use silbo_protocol::group::key_ring::{HeadSecret, Secrecy};
 use silbo_protocol::group::letter::{self, Cover, Draft, Origin};
+use silbo_protocol::group::operation::{self, DeviceKeys, Info, Kind, Operation, Role};
 use silbo_protocol::group::roots::{RootEnds, make_init, take_init};
 use silbo_protocol::group::slices::{ProvenSlice, Recipient, RekeyPlace, make_rekey};
 use silbo_protocol::group::welcome::Welcome;
-use silbo_protocol::group::graph::Graph;
-use silbo_protocol::group::operation::{self, DeviceKeys, Info, Kind, Operation, Role};
 use silbo_protocol::identity::account::{Signer, device_cert};
 use silbo_protocol::identity::card::{CardParts, build_card, open_card, seal_card};
 use silbo_protocol::identity::safety_number::SafetyNumber;
 use silbo_protocol::identity::{DeviceLog, OwnAccount};
 use silbo_protocol::ids::{
     AccountId, BlobId, Cid, DeviceId, GroupDevice, GroupId, OperationId, PeerKey, Preimage, QueueRid, QueueSid, Tag,
-    AccountId, BlobId, Cid, DeviceId, GroupDevice, OperationId, PeerKey, Preimage, QueueRid, QueueSid, Tag,
 };
 use silbo_protocol::input::InviteKind;
 use silbo_protocol::mailbox::auth::{self, LinkBinding};
@@ -598,6 +597,8 @@ fn group_letter() -> Value {
 #[test]
 fn group_keys_and_letters_give_the_known_answers() {
     check("group", &json!({ "epochs": group_epochs(), "rekey": group_rekey(), "letter": group_letter() }));
+}
+
 // ---------- operations on a group
 
 fn group_person(n: u8) -> (GroupDevice, SigningKey, DeviceKeys) {

@@ -255,7 +255,10 @@ fn read_group(chat: &ChatId, me: GroupDevice, rec: GroupRecord, turn: &Turn) -> 
     let mut silent: BTreeMap<u64, (EpochId, Vec<u8>)> = BTreeMap::new();
     for (key, value) in scan(turn, Table::GroupEpoch, prefix)? {
         let read = match key.get(ChatId::LEN..) {
-            Some([]) => KeyRing::decode(&value).map(|ring| group.ring = ring),
+            Some([]) => {
+                let known = operations::key_operations(&group);
+                KeyRing::decode(&value, &known).map(|ring| group.ring = ring)
+            }
             Some(epoch) => value.split_first_chunk::<8>().zip(EpochId::read(epoch)).map(|((order, bytes), epoch)| {
                 silent.insert(u64::from_be_bytes(*order), (epoch, bytes.to_vec()));
             }),

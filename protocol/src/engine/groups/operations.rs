@@ -11,7 +11,7 @@ use super::super::turn::Turn;
 use super::Group;
 use crate::crypto::Secret;
 use crate::group::GroupState;
-use crate::group::key_graph::{KeyKind, KeyOperation};
+use crate::group::key_graph::{KeyGraph, KeyKind, KeyOperation};
 use crate::group::key_ring::Secrecy;
 use crate::group::membership::Membership;
 use crate::group::operation::{DeviceKeys, Kind, Operation};
@@ -284,6 +284,13 @@ fn key_operation(group: &Group, id: &OperationId) -> Option<KeyOperation> {
     };
     devices.sort_unstable();
     Some(KeyOperation { id: *id, kind, heads: operation.kind().heads()?.to_vec(), devices })
+}
+
+/// All of them that the keys can use, heads before what builds on them.
+pub(super) fn key_operations(group: &Group) -> Vec<KeyOperation> {
+    let mut graph = KeyGraph::default();
+    let all = group.graph.operations().filter_map(|operation| key_operation(group, &operation.id()));
+    all.filter(|operation| graph.insert(operation).is_ok()).collect()
 }
 
 /// The fresh secret of a rekey, if a slice of it is for this device.
