@@ -216,6 +216,8 @@ fn every_list_and_every_send_is_json_where_json_is_asked_for() {
     let home = Home::of_person("Ada");
     let relay = Home::of_relay();
     home.use_relay(&relay);
+    // Each list is asked for several times: by then it must be as it stays.
+    until("the relay is among the peers", || (items(&home.json(&["net", "peers"])).len() == 1).then_some(()));
     home.json(&["send", "me", "a note"]);
     let lists: [&[&str]; 7] = [
         &["contact", "list"],

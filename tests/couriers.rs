@@ -186,8 +186,9 @@ fn a_message_that_avoids_the_network_goes_by_hand_though_both_are_connected() {
     let word = file.to_str().expect("a plain path");
     ada.refused(4, &["msg", "carry", "export", "--to", "nobody", "--file", word]);
     let packed = ada.json(&["msg", "carry", "export", "--to", "Bob", "--file", word]);
-    assert_eq!((&packed["own"], &packed["carried"]), (&Value::from(1), &Value::from(0)), "{packed}");
-    assert_eq!(import(&bob, &file)["forMe"], 1);
+    // What goes by the link may be waiting for its receipt at this moment, and is packed as well.
+    assert!(packed["own"].as_u64() >= Some(1) && packed["carried"] == 0, "{packed}");
+    assert_eq!(import(&bob, &file)["forMe"], packed["own"]);
     assert_eq!(bob.receives(TEXT)["path"], "courier");
     ada.down();
     bob.down();

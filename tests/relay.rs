@@ -42,13 +42,15 @@ fn a_killed_relay_comes_back_at_its_address_with_what_it_held() {
     let address = relay.relay_address();
     ada.down();
     bob.send("ada", "before the kill", "held");
-    let held = relay.json(&["relay", "status"])["held"].clone();
+    let holds = || relay.json(&["relay", "status"])["held"].as_u64().expect("a count");
+    let held = holds();
     assert_ne!(held, 0);
     relay.kill();
     let meanwhile = text(&bob.json(&["send", "ada", "during it"])["id"]);
     relay.serve();
     assert_eq!(relay.relay_address(), address);
-    assert_eq!(relay.json(&["relay", "status"])["held"], held, "nothing it has signed for is lost");
+    // It may have taken more by now: Bob comes back to it by himself.
+    assert!(holds() >= held, "nothing it has signed for is lost");
     bob.down();
     bob.up("Bob");
     bob.reaches(&meanwhile, "held");
@@ -57,7 +59,7 @@ fn a_killed_relay_comes_back_at_its_address_with_what_it_held() {
     ada.receives("before the kill");
     ada.receives("during it");
     assert_eq!(ada.texts("Bob"), ["before the kill", "during it"]);
-    until("what was fetched is erased", || (relay.json(&["relay", "status"])["held"] == 0).then_some(()));
+    until("what was fetched is erased", || (holds() == 0).then_some(()));
 }
 
 #[test]
@@ -74,8 +76,9 @@ fn a_conversation_goes_on_over_a_restart_of_the_relay() {
     bob.reaches(&meanwhile, "held");
     bob.send("ada", "after it", "held");
     ada.up("Ada");
-    ada.receives("after it");
-    assert_eq!(ada.texts("Bob"), ["before the restart", "during it", "after it"]);
+    let bodies = ["before the restart", "during it", "after it"];
+    bodies.iter().for_each(|body| drop(ada.receives(body)));
+    assert_eq!(ada.texts("Bob"), bodies);
 }
 
 #[test]

@@ -114,11 +114,13 @@ impl World {
 
     fn commit(&mut self, id: NodeId, writes: &[Write]) -> bool {
         let now_ms = self.now_ms();
+        let released = self.note_release(id, writes);
         if let Err(error) = self.nodes[id.0].disk.commit(writes) {
             self.trace.note(now_ms, id, &error.to_string());
             return false;
         }
         self.check_committed(id, writes);
+        self.check_release(id, writes, released);
         let node = &mut self.nodes[id.0];
         for write in writes {
             let Write::AppendEvent(event) = write else { continue };

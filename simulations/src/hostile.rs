@@ -30,6 +30,8 @@ pub struct Sent {
 impl Hostility {
     /// 30 % of each, as attack T-31 asks.
     pub const THIRTY_PERCENT: Self = Self { drop: 300, duplicate: 300, reorder: 300, corrupt: 300 };
+    /// Hears everything and is never heard.
+    pub const MUTE: Self = Self { drop: 1_000, duplicate: 0, reorder: 0, corrupt: 0 };
     /// Repeats and reorders everything it can, but loses and changes nothing.
     pub const CONFUSED: Self = Self { drop: 0, duplicate: 500, reorder: 500, corrupt: 0 };
 
@@ -80,8 +82,7 @@ mod tests {
         let mut chance = Chance::from_seed([1; 32]);
         let sent = Hostility::default().treat(vec![1, 2], &mut chance);
         assert_eq!(sent, [Sent { bytes: vec![1, 2], late_ms: None }]);
-        let deaf = Hostility { drop: 1_000, ..Hostility::default() };
-        assert!(deaf.treat(vec![1, 2], &mut chance).is_empty());
+        assert!(Hostility::MUTE.treat(vec![1, 2], &mut chance).is_empty());
         let flipped = with_flipped_bit(vec![0, 0], &mut chance);
         assert_eq!(flipped.iter().map(|byte| byte.count_ones()).sum::<u32>(), 1);
     }

@@ -2,9 +2,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | I1 | acknowledged means durable: what counts as delivered is on the receiver's disk, what counts as held on the relay's |
+//! | I1 | acknowledged means durable: what counts as delivered is on the receiver's disk, what counts as held on the relay's; what is in `custody` is not given up without a reason |
 //! | I2 | a message is shown at most once, and histories show each author's messages in the author's order |
-//! | I3 | a tag never carries two different ciphertexts of one node |
+//! | I3 | a tag never carries two different ciphertexts of one node, and what leaves is what was stored |
 //! | I4 | rejected input changes nothing (checked by the driver) |
 //! | I5 | a shown message was written by the account it is shown under, to this account, with this text |
 //! | I8 | tables, queues and frames stay within `limits` |
@@ -15,9 +15,11 @@ use silbo_protocol::ids::{AccountId, ChatId, MessageId};
 use silbo_protocol::limits;
 use silbo_protocol::step::{DeliveryState, Event, EventKind, Reply, RequestError};
 use silbo_protocol::store::{ItemRow, Store, Table, Write};
+use silbo_protocol::wire::envelope::{Class, Envelope};
 use silbo_protocol::wire::frame::Frame;
 use silbo_protocol::wire::proto::mbox_req::Op;
 
+use crate::custody::OutboxEntry;
 use crate::node::NodeId;
 use crate::world::World;
 
@@ -29,7 +31,7 @@ const TAG: std::ops::Range<usize> = 4..16;
 pub(crate) struct Ledger {
     written: BTreeMap<MessageId, Written>,
     shown: BTreeSet<(NodeId, MessageId)>,
-    ciphertexts: BTreeMap<(NodeId, Vec<u8>), blake3::Hash>,
+    ciphertexts: BTreeMap<(NodeId, [u8; 12]), blake3::Hash>,
     deposits: BTreeMap<(NodeId, Vec<u8>), Vec<u8>>,
     /// By node, conversation and author.
     histories: BTreeMap<(NodeId, ChatId, NodeId), History>,
@@ -96,6 +98,13 @@ impl World {
         };
         match frame {
             Frame::Envelopes(list) => self.check_ciphertexts(id, &list),
+            Frame::Parcels(parcels) => {
+                for parcel in parcels {
+                    if self.is_author(id, &parcel.envelope) {
+                        self.check_ciphertexts(id, &[parcel.envelope]);
+                    }
+                }
+            }
             Frame::MboxReq(request) => {
                 if let Some(Op::Deposit(deposit)) = request.op {
                     self.check_ciphertexts(id, &deposit.env);
@@ -129,9 +138,10 @@ impl World {
                 Write::AppendEvent(event) => self.check_event(id, event),
                 Write::Put { table, key, value } => {
                     if *table == Table::Outbox
-                        && let Some((tag, message)) = outbox_entry(value)
+                        && let Some(entry) = OutboxEntry::read(value)
                     {
-                        self.ledger.note_mail(tag, id, message);
+                        self.ledger.note_mail(entry.tag, id, entry.message);
+                        self.check_ciphertext(id, entry.tag, entry.envelope);
                     }
                     if *table == Table::Vaccine {
                         self.check_vaccine(id, key);
@@ -162,20 +172,35 @@ impl World {
         }
     }
 
+    /// What a node hands out of its own is what it has stored; only what is never stored comes unannounced.
     fn check_ciphertexts(&mut self, id: NodeId, envelopes: &[Vec<u8>]) {
-        if !self.nodes[id.0].hostility.is_honest() {
-            return;
-        }
-        for envelope in envelopes {
-            let Some(tag) = envelope.get(TAG) else {
-                return self.broken("I8", id, String::from("sent an envelope without a tag"));
+        for bytes in envelopes {
+            let Ok(envelope) = Envelope::parse(bytes) else {
+                return self.broken("I8", id, String::from("sent an envelope that is none"));
             };
-            let hash = blake3::hash(envelope);
-            let first = *self.ledger.ciphertexts.entry((id, tag.to_vec())).or_insert(hash);
-            if first != hash {
-                self.broken("I3", id, format!("sent two different envelopes under tag {tag:02x?}"));
+            let tag = envelope.tag.0;
+            if envelope.head.class != Class::Live && !self.ledger.ciphertexts.contains_key(&(id, tag)) {
+                return self.broken(
+                    "I3",
+                    id,
+                    format!("sent the envelope {tag:02x?}, which is not the one it has stored"),
+                );
             }
+            self.check_ciphertext(id, tag, bytes);
         }
+    }
+
+    fn check_ciphertext(&mut self, id: NodeId, tag: [u8; 12], envelope: &[u8]) {
+        let hash = blake3::hash(envelope);
+        let first = *self.ledger.ciphertexts.entry((id, tag)).or_insert(hash);
+        if first != hash {
+            self.broken("I3", id, format!("made two different envelopes under tag {tag:02x?}"));
+        }
+    }
+
+    fn is_author(&self, id: NodeId, envelope: &[u8]) -> bool {
+        let tag = envelope.get(TAG).and_then(|tag| <[u8; 12]>::try_from(tag).ok());
+        tag.and_then(|tag| self.ledger.mail_of(&tag)).is_some_and(|mail| mail.author == id)
     }
 
     fn check_held(&mut self, relay: NodeId, cid: Vec<u8>) {
@@ -322,18 +347,6 @@ impl World {
     }
 }
 
-/// Tag of a stored outgoing envelope, and the message it names: fields 1 and 3, in the order they are written.
-fn outbox_entry(value: &[u8]) -> Option<([u8; 12], Option<MessageId>)> {
-    let rest = value.strip_prefix(&[0x0a, 12])?;
-    let (tag, rest) = rest.split_first_chunk()?;
-    let rest = match rest.strip_prefix(&[0x12, 16]) {
-        Some(rest) => rest.get(16..)?,
-        None => rest,
-    };
-    let message = rest.strip_prefix(&[0x1a, 12]).and_then(|rest| rest.first_chunk());
-    Some((*tag, message.map(|id| MessageId(*id))))
-}
-
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && haystack.windows(needle.len()).any(|window| window == needle)
 }
@@ -342,6 +355,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 mod tests {
     use silbo_protocol::step::Path;
     use silbo_protocol::time::UnixTime;
+    use silbo_protocol::wire::encounter::WireParcel;
 
     use super::*;
     use crate::failure::Failure;
@@ -424,15 +438,46 @@ mod tests {
         assert_eq!(broken(&world), Some("I2"));
     }
 
+    /// An envelope of control, and the outbox entry that holds it.
+    fn sealed(filling: u8) -> (Vec<u8>, Write) {
+        let mut envelope = vec![filling; 64];
+        envelope[0] = 1 << 5;
+        let mut value = [&[0x0a, 12], &envelope[TAG], &[0x22, 64]].concat();
+        value.extend_from_slice(&envelope);
+        (envelope, Write::Put { table: Table::Outbox, key: vec![filling; 24], value })
+    }
+
     #[test]
     fn i3_two_ciphertexts_under_one_tag_are_found() {
         let (mut world, ann, ..) = two_people();
-        let mut envelope = vec![3; 64];
+        let (mut envelope, entry) = sealed(3);
+        world.check_committed(ann, &[entry]);
         world.check_sent(ann, &Frame::Envelopes(vec![envelope.clone()]).encode());
         world.check_sent(ann, &Frame::Envelopes(vec![envelope.clone()]).encode());
         assert_eq!(broken(&world), None);
         envelope[40] ^= 1;
         world.check_sent(ann, &Frame::Envelopes(vec![envelope]).encode());
+        assert_eq!(broken(&world), Some("I3"));
+    }
+
+    #[test]
+    fn i3_two_ciphertexts_under_one_tag_are_found_when_a_carrier_gets_the_second() {
+        let (mut world, ann, ben, ..) = two_people();
+        let (mut envelope, entry) = sealed(3);
+        world.check_committed(ann, &[entry]);
+        envelope[40] ^= 1;
+        let parcel = WireParcel { copies: 1, hops: 0, age_min: 0, envelope };
+        // What somebody else hands on is not of their making.
+        world.check_sent(ben, &Frame::Parcels(vec![parcel.clone()]).encode());
+        assert_eq!(broken(&world), None);
+        world.check_sent(ann, &Frame::Parcels(vec![parcel]).encode());
+        assert_eq!(broken(&world), Some("I3"));
+    }
+
+    #[test]
+    fn i3_an_envelope_that_was_never_stored_is_found_when_it_leaves() {
+        let (mut world, ann, ..) = two_people();
+        world.check_sent(ann, &Frame::Envelopes(vec![sealed(3).0]).encode());
         assert_eq!(broken(&world), Some("I3"));
     }
 

@@ -16,6 +16,7 @@ pub mod address;
 mod bits;
 pub mod chaos;
 pub mod compare;
+mod custody;
 pub mod dht;
 pub mod disk;
 pub mod driver;

@@ -89,6 +89,11 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "disappearing", story: "a message disappears on both sides", run: messages::disappearing },
     Scenario { name: "blocked", story: "a blocked contact shows nothing and learns nothing", run: messages::blocked },
     Scenario { name: "clocks", story: "wall clocks jump by up to 36 hours", run: trouble::clocks },
+    Scenario {
+        name: "lost-receipts",
+        story: "receipts get lost until the session is set up anew and the message sealed again",
+        run: trouble::lost_receipts,
+    },
     Scenario { name: "full-disk", story: "a disk is full for an hour", run: trouble::full_disk },
     Scenario {
         name: "walking-chaos",

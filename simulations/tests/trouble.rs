@@ -51,3 +51,8 @@ fn nothing_is_lost_when_everything_goes_wrong_between_two_people_and_their_relay
 fn five_people_write_to_each_other_through_crashes() {
     check("circle", 1..=5);
 }
+
+#[test]
+fn a_message_that_is_sealed_again_after_a_reset_is_shown_once() {
+    check("lost-receipts", 1..=5);
+}

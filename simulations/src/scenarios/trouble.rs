@@ -2,13 +2,14 @@
 
 use silbo_protocol::ids::MessageId;
 use silbo_protocol::input::{InviteKind, Request};
-use silbo_protocol::step::Reply;
+use silbo_protocol::step::{EventKind, Reply};
 use silbo_protocol::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 use super::{Pair, await_delivered, ensure, ensure_same_history, pair_with_relay, settle};
 use crate::chaos::Chaos;
 use crate::driver::Phase;
 use crate::failure::Failure;
+use crate::hostile::Hostility;
 use crate::node::NodeId;
 use crate::world::World;
 
@@ -177,6 +178,26 @@ pub(super) fn full_disk(world: &mut World) -> Result<(), Failure> {
     world.heal();
     world.wait_shown(pair.ben, "no room", DAY_MS)?;
     world.wait_delivered(pair.ann, sent, DAY_MS)
+}
+
+/// The one case in which a message reaches its reader in two envelopes.
+pub(super) fn lost_receipts(world: &mut World) -> Result<(), Failure> {
+    let (ann, ben) = (world.person("ann")?, world.person("ben")?);
+    world.befriend(ann, ben)?;
+    settle(world)?;
+    world.node_mut(ben).hostility = Hostility::MUTE;
+    let sent = world.send(ann, ben, "come across")?;
+    world.wait_shown(ben, "come across", HOUR_MS)?;
+    for node in [ann, ben] {
+        let what = format!("{} knows of the new session", world.node(node).name);
+        let is_reset = |world: &World| world.node(node).count_events(|kind| *kind == EventKind::SessionReset) > 0;
+        world.run_until(&what, DAY_MS, is_reset)?;
+    }
+    world.run_for(HOUR_MS)?;
+    ensure(!world.is_delivered(ann, &sent), "nothing counts as delivered without a receipt")?;
+    world.heal();
+    world.wait_delivered(ann, sent, DAY_MS)?;
+    ensure_same_history(world, ann, ben, 1)
 }
 
 /// Both write while trouble strikes; a day after the world has healed everything has arrived, once and in order.
