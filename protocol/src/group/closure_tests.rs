@@ -431,7 +431,7 @@ impl World {
 }
 
 fn seeds() -> u64 {
-    std::env::var("SILBO_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+    std::env::var("SILBO_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
 }
 
 #[test]
