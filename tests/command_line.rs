@@ -55,6 +55,27 @@ fn every_command_explains_itself() {
         "contact unblock",
         "contact remove",
         "contact rename",
+        "group create",
+        "group list",
+        "group show",
+        "group invite",
+        "group join",
+        "group approve",
+        "group reject",
+        "group leave",
+        "group rename",
+        "group topic",
+        "group avatar",
+        "group add",
+        "group remove",
+        "group role",
+        "group mute",
+        "group disappear",
+        "group freeze",
+        "group set",
+        "group link list",
+        "group link revoke",
+        "group export",
         "send",
         "recv",
         "history",
@@ -97,7 +118,7 @@ fn every_command_explains_itself() {
     for command in promised {
         assert!(found.contains(command), "no {command} in {found:?}");
     }
-    for topic in ["relays", "couriers", "safety-numbers", "retention", "exit-codes"] {
+    for topic in ["relays", "couriers", "groups", "safety-numbers", "retention", "exit-codes"] {
         let help = plain(&["help", topic]);
         assert!(help.code == 0 && help.stdout.lines().count() > 4, "{topic}: {help:?}");
     }
@@ -133,12 +154,13 @@ fn mistakes_of_the_caller_have_exit_code_2() {
 #[test]
 fn without_a_node_every_command_that_needs_one_says_so() {
     let home = Home::new();
-    let calls: [&[&str]; 16] = [
+    let calls: [&[&str]; 17] = [
         &["status"],
         &["me"],
         &["invite"],
         &["add", "silbo:i/AAAA"],
         &["contact", "list"],
+        &["group", "list"],
         &["send", "ada", "hi"],
         &["recv"],
         &["history", "ada"],
@@ -167,8 +189,13 @@ fn without_a_node_every_command_that_needs_one_says_so() {
 #[test]
 fn what_is_refused_has_its_exit_code_and_three_lines() {
     let home = Home::of_person("Ada");
-    let calls: [(i32, &[&str]); 12] = [
+    let calls: [(i32, &[&str]); 17] = [
         (4, &["send", "nobody", "hi"]),
+        (4, &["send", "#nothing", "hi"]),
+        (4, &["group", "show", "#nothing"]),
+        (4, &["group", "leave", "#nothing", "--yes"]),
+        (4, &["group", "create", "climbing", "nobody"]),
+        (2, &["group", "set", "#nothing"]),
         (4, &["history", "nobody"]),
         (4, &["contact", "show", "nobody"]),
         (4, &["contact", "accept", "nobody"]),

@@ -108,7 +108,7 @@ pub(super) fn find_member(
         if is_id || (text == "me" && member.own) {
             return Ok(member.account);
         }
-        people.push((member.account, alias(member.contact), member.name.as_str()));
+        people.push(Person { account: member.account, alias: alias(member.contact), name: &member.name });
     }
     named(&people, text, field, || {
         ApiError::new(ErrorKind::NotFound, format!("no member of {:?} is called {text:?}", group.name))
@@ -123,7 +123,9 @@ pub(super) fn find_request(group: &GroupView, text: &str) -> Result<AccountId, A
     if let Some(exact) = group.requests.iter().find(|request| request.account.full() == wanted) {
         return Ok(exact.account);
     }
-    let people: Vec<_> = group.requests.iter().map(|request| (request.account, "", request.name.as_str())).collect();
+    let asking = group.requests.iter();
+    let people: Vec<_> =
+        asking.map(|request| Person { account: request.account, alias: "", name: &request.name }).collect();
     named(&people, text, "member", || {
         ApiError::new(ErrorKind::NotFound, format!("nobody called {text:?} waits to join {:?}", group.name))
             .field("member")
@@ -150,28 +152,40 @@ pub(super) fn find_link(group: &GroupView, text: &str) -> Result<[u8; 16], ApiEr
     }
 }
 
+/// Somebody a name may mean.
+struct Person<'a> {
+    account: AccountId,
+    /// What they are called here; empty if nothing.
+    alias: &'a str,
+    /// The name they gave themselves.
+    name: &'a str,
+}
+
 /// One of several people by a local name, else by the name they gave themselves, else by the beginning of their account.
 fn named(
-    people: &[(AccountId, &str, &str)],
+    people: &[Person<'_>],
     text: &str,
     field: &str,
     nobody: impl FnOnce() -> ApiError,
 ) -> Result<AccountId, ApiError> {
+    if text.is_empty() {
+        return Err(nobody());
+    }
     let (folded, wanted) = (text.to_lowercase(), text.to_ascii_lowercase());
-    let fits: [&dyn Fn(&(AccountId, &str, &str)) -> bool; 5] = [
-        &|(_, alias, _)| *alias == text,
-        &|(_, _, name)| *name == text,
-        &|(_, alias, _)| alias.to_lowercase() == folded,
-        &|(_, _, name)| name.to_lowercase() == folded,
-        &|(account, ..)| is_like_an_id(text) && account.full().starts_with(&wanted),
-    ];
-    for fits in fits {
-        let found: Vec<_> = people.iter().filter(|person| !text.is_empty() && fits(person)).collect();
+    let fits = |person: &Person<'_>, rule| match rule {
+        0 => person.alias == text,
+        1 => person.name == text,
+        2 => person.alias.to_lowercase() == folded,
+        3 => person.name.to_lowercase() == folded,
+        _ => is_like_an_id(text) && person.account.full().starts_with(&wanted),
+    };
+    for rule in 0..5 {
+        let found: Vec<_> = people.iter().filter(|person| fits(person, rule)).collect();
         match found[..] {
             [] => {}
-            [(account, ..)] => return Ok(*account),
+            [person] => return Ok(person.account),
             _ => {
-                let shown = found.iter().map(|(account, _, name)| candidate(name, &account.full()));
+                let shown = found.iter().map(|person| candidate(person.name, &person.account.full()));
                 return Err(ambiguous(text, field, found.len(), "members", shown));
             }
         }

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   people.rs  my profile, invitations, contacts     messages.rs  sending, receiving, changing, keeping
+//!   groups.rs  groups, their members and links
 //! ```
 
+mod groups;
 mod messages;
 mod people;
 
@@ -14,6 +16,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::byte_size::parse_byte_size;
 use super::duration::parse_duration;
+pub use groups::{
+    CreateArguments, GroupCommand, GroupInviteArguments, GroupSetArguments, JoinArguments, LinkCommand, Role,
+};
 pub use messages::{
     CarryCommand, ExportArguments, MsgCommand, RecvArguments, RetentionCommand, SendArguments, WaitState,
 };
@@ -23,7 +28,7 @@ pub use people::{AddArguments, ContactCommand, InviteArguments, InviteCommand, M
 #[derive(Debug, Parser)]
 #[command(name = "silbo", version, disable_help_subcommand = true, infer_subcommands = false, max_term_width = 100)]
 #[command(after_help = "First steps: silbo up · silbo invite · silbo add LINK · silbo send NAME \"hi\"\n\
-Concepts: silbo help relays | couriers | safety-numbers | retention | exit-codes")]
+Concepts: silbo help relays | couriers | groups | safety-numbers | retention | exit-codes")]
 pub struct Arguments {
     /// Options of every command.
     #[command(flatten)]
@@ -137,6 +142,9 @@ pub enum Command {
     /// Contacts
     #[command(subcommand, alias = "contacts")]
     Contact(ContactCommand),
+    /// Groups
+    #[command(subcommand, alias = "groups")]
+    Group(GroupCommand),
     /// Send a message
     Send(SendArguments),
     /// Print what has arrived since last time
@@ -144,7 +152,7 @@ pub enum Command {
     Recv(RecvArguments),
     /// Show a conversation
     History {
-        /// A contact, or `me`
+        /// A contact, a group such as '#climbing', or `me`
         to: String,
         /// How many messages
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
@@ -160,7 +168,7 @@ pub enum Command {
     Search {
         /// Words to find
         query: String,
-        /// Only in the conversation with this contact
+        /// Only in the conversation with this contact or group
         #[arg(long = "in", value_name = "TO")]
         chat: Option<String>,
         /// How many messages
@@ -232,7 +240,7 @@ pub enum Command {
     Bench(BenchCommand),
     /// Explain a command or a concept
     Help {
-        /// A command, or: relays, couriers, safety-numbers, retention, exit-codes
+        /// A command, or: relays, couriers, groups, safety-numbers, retention, exit-codes
         topic: Vec<String>,
     },
 }
@@ -526,7 +534,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn parse(line: &[&str]) -> Result<Arguments, clap::Error> {
+    pub(super) fn parse(line: &[&str]) -> Result<Arguments, clap::Error> {
         Arguments::try_parse_from(std::iter::once("silbo").chain(line.iter().copied()))
     }
 

@@ -12,8 +12,8 @@ use super::failure::{Class, Failure};
 use super::{Session, milliseconds, params, qr, render};
 use silbo_protocol::wire::base64;
 
-/// Without an event, the state of a new contact is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Without an event, the state of a new contact or group is looked at this often.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Validity of the invitation that `me qr` makes.
 const OPEN_INVITE_TTL: Duration = Duration::from_secs(30 * 86_400);
 
@@ -26,7 +26,7 @@ pub async fn me(session: &Session, command: Option<MeCommand>) -> Result<(), Fai
             let change = match what {
                 ProfileField::Name => json!({"name": value}),
                 ProfileField::Status => json!({"status": value}),
-                ProfileField::Avatar => json!({"avatar": avatar(&value)?}),
+                ProfileField::Avatar => json!({"avatar": avatar(&value, "silbo me set avatar FILE")?}),
             };
             screen.result(&session.call("profile.set", change).await?, render::profile)
         }
@@ -38,18 +38,18 @@ pub async fn me(session: &Session, command: Option<MeCommand>) -> Result<(), Fai
         }
         Some(MeCommand::Qr { qr_file }) => {
             let invite = open_invite(session).await?;
-            show_invite(session, &invite, true, qr_file.as_deref())
+            show_invite(session, &invite, &render::invite_title(&invite, &screen.time), true, qr_file.as_deref())
         }
     }
 }
 
-fn avatar(file: &str) -> Result<String, Failure> {
+/// The bytes of a picture file as the API has them; nothing for no file. `hint` is the command that was meant.
+pub(super) fn avatar(file: &str, hint: &str) -> Result<String, Failure> {
     if file.is_empty() {
         return Ok(String::new());
     }
-    let bytes = fs::read(file).map_err(|error| {
-        Failure::usage("the picture cannot be read", "silbo me set avatar FILE").why(format!("{file}: {error}"))
-    })?;
+    let bytes = fs::read(file)
+        .map_err(|error| Failure::usage("the picture cannot be read", hint).why(format!("{file}: {error}")))?;
     Ok(base64::encode(&bytes))
 }
 
@@ -77,7 +77,8 @@ pub async fn invite(session: &Session, arguments: &InviteArguments) -> Result<()
         None => {
             let wanted = json!({"reusable": arguments.reusable, "ttlMs": milliseconds(arguments.ttl)});
             let invite = session.call("invite.create", wanted).await?;
-            show_invite(session, &invite, !arguments.no_qr, arguments.qr_file.as_deref())?;
+            let title = render::invite_title(&invite, &screen.time);
+            show_invite(session, &invite, &title, !arguments.no_qr, arguments.qr_file.as_deref())?;
             screen.note("The other types: silbo add LINK");
             Ok(())
         }
@@ -92,7 +93,13 @@ pub async fn invite(session: &Session, arguments: &InviteArguments) -> Result<()
 }
 
 /// Prints an invitation: the link as data, the QR code where a person sees it.
-pub fn show_invite(session: &Session, invite: &Value, draw: bool, file: Option<&Path>) -> Result<(), Failure> {
+pub fn show_invite(
+    session: &Session,
+    invite: &Value,
+    title: &str,
+    draw: bool,
+    file: Option<&Path>,
+) -> Result<(), Failure> {
     let screen = &session.screen;
     let link = render::text(invite, "link");
     let code = match render::text(invite, "qr") {
@@ -109,7 +116,7 @@ pub fn show_invite(session: &Session, invite: &Value, draw: bool, file: Option<&
     if screen.is_json() {
         return screen.document(invite);
     }
-    screen.note(&render::invite_title(invite, &screen.time));
+    screen.note(title);
     if draw && screen.is_seen() {
         let colour = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
         screen.line(&qr::draw_in_terminal(&code, colour)?)?;
@@ -141,7 +148,7 @@ pub async fn add(session: &Session, arguments: &AddArguments) -> Result<(), Fail
                 .why(format!("no answer in {} s; the request is kept and goes on", arguments.timeout.as_secs()))
                 .hint(format!("silbo contact show {name}")));
         }
-        contact_event(&mut events, deadline.min(Instant::now() + LOOK_EVERY)).await;
+        event_about(&mut events, "contact.", deadline.min(Instant::now() + LOOK_EVERY)).await;
         contact = session.call("contact.show", json!({"contact": id})).await?;
     }
     screen.result(&contact, render::contact)?;
@@ -155,20 +162,20 @@ pub async fn add(session: &Session, arguments: &AddArguments) -> Result<(), Fail
     Ok(())
 }
 
-/// Returns at the next event about a contact, or at `until`.
-async fn contact_event(events: &mut Option<EventStream>, until: Instant) {
-    let about_contact = async {
+/// Returns at the next event whose kind begins with `kinds`, or at `until`.
+pub(super) async fn event_about(events: &mut Option<EventStream>, kinds: &str, until: Instant) {
+    let about = async {
         let Some(stream) = events.as_mut() else {
             return std::future::pending().await;
         };
         while let Ok(Some(event)) = stream.next().await {
-            if event["kind"].as_str().is_some_and(|kind| kind.starts_with("contact.")) {
+            if event["kind"].as_str().is_some_and(|kind| kind.starts_with(kinds)) {
                 return true;
             }
         }
         false
     };
-    if let Ok(false) = tokio::time::timeout_at(until, about_contact).await {
+    if let Ok(false) = tokio::time::timeout_at(until, about).await {
         // The stream ended: from here on the loop looks from time to time.
         *events = None;
         tokio::time::sleep_until(until).await;

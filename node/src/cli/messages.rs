@@ -34,12 +34,18 @@ pub async fn send(session: &Session, arguments: SendArguments) -> Result<(), Fai
             // The message exists: a script still learns its id and state, and what to ask later.
             screen.result(&present_state(session, &sent).await, render::sent)?;
             let id = render::text(&sent, "id");
-            Err(if failure.class == Class::Timeout { failure.hint(format!("silbo msg trace {id}")) } else { failure })
+            let goes_on = matches!(failure.class, Class::Timeout | Class::Partial);
+            Err(if goes_on { failure.hint(format!("silbo msg trace {id}")) } else { failure })
         }
     }
 }
 
 async fn present_state(session: &Session, sent: &Value) -> Value {
+    // What has been reached is there to be waited for no longer: with the members, where it is a group.
+    let reached = json!({"id": sent.get("id"), "state": "queued", "timeoutMs": 0});
+    if let Ok(reached) = session.call("message.wait", reached).await {
+        return reached;
+    }
     let shown = session.call("message.show", json!({"id": sent.get("id")})).await;
     let mut present = sent.clone();
     if let (Ok(shown), Some(present)) = (shown, present.as_object_mut()) {
@@ -118,7 +124,7 @@ pub async fn msg(session: &Session, command: MsgCommand) -> Result<(), Failure> 
 async fn delete(session: &Session, ids: &[String], both: bool, yes: bool, dry_run: bool) -> Result<(), Failure> {
     let screen = &session.screen;
     let count = if ids.len() == 1 { "1 message".to_owned() } else { format!("{} messages", ids.len()) };
-    let whose = if both { "here and at the other side" } else { "here only" };
+    let whose = if both { "here and for everybody in the conversation" } else { "here only" };
     if dry_run {
         screen.note(&format!("would delete {count}, {whose}"));
         return screen.result(&json!({"dryRun": true, "count": ids.len()}), |_, _| String::new());

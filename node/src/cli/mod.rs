@@ -13,6 +13,7 @@ mod contacts;
 mod detach;
 pub mod duration;
 pub mod failure;
+mod groups;
 mod local;
 mod local_time;
 mod logging;
@@ -184,6 +185,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Invite(invite) => contacts::invite(session, &invite).await,
         Command::Add(add) => contacts::add(session, &add).await,
         Command::Contact(command) => contacts::contact(session, command).await,
+        Command::Group(command) => groups::group(session, command).await,
         Command::Send(send) => messages::send(session, send).await,
         Command::Recv(recv) => recv::recv(session, &recv).await,
         Command::History { to, limit, before, after } => messages::history(session, &to, limit, before, after).await,

@@ -9,7 +9,7 @@ use super::screen::Form;
 use super::{Session, render};
 
 /// Kinds shown where none are asked for: what others did, and what a person has to decide.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 12] = [
     "message.received",
     "message.edited",
     "message.deleted",
@@ -17,6 +17,10 @@ const KINDS: [&str; 8] = [
     "contact.request",
     "contact.accepted",
     "contact.keyChanged",
+    "group.memberJoined",
+    "group.memberLeft",
+    "group.joinRequest",
+    "group.voided",
     "system.warning",
 ];
 /// Events asked for at a time.
@@ -159,6 +163,8 @@ mod tests {
     fn without_a_wish_only_what_others_did_is_shown() {
         assert!(wants(&[], json!({"kind": "message.received"})));
         assert!(wants(&[], json!({"kind": "contact.request"})));
+        assert!(wants(&[], json!({"kind": "group.joinRequest"})));
+        assert!(!wants(&[], json!({"kind": "group.updated"})));
         assert!(wants(&[], json!({"kind": "message.reaction", "outgoing": false})));
         assert!(!wants(&[], json!({"kind": "message.reaction", "outgoing": true})));
         assert!(!wants(&[], json!({"kind": "message.sent"})));

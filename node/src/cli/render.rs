@@ -1,5 +1,7 @@
 //! Results of the API as text for people. Pure functions; text of others always passes through [`printable`].
 
+mod groups;
+
 use comfy_table::{Table, presets::NOTHING};
 use serde_json::Value;
 
@@ -8,6 +10,7 @@ use super::duration::describe_seconds;
 use super::local_time::LocalTime;
 use super::mesh::counted;
 use super::screen::printable;
+pub use groups::{group, groups, link_title, links};
 
 /// A member as text; empty where it is missing or null.
 #[must_use]
@@ -291,12 +294,12 @@ fn held(value: &Value, time: &LocalTime) -> String {
     format!("held by {relays} until {}", minute(held, "untilAt", time))
 }
 
-/// `message.send`, `message.wait`
+/// `message.send`, `message.wait`: in a group with who has it
 #[must_use]
 pub fn sent(value: &Value, time: &LocalTime) -> String {
     let path = text(value, "path");
     let path = if path.is_empty() { path } else { format!("path: {path}") };
-    let parts = [text(value, "state"), text(value, "id"), path, held(value, time)];
+    let parts = [text(value, "state"), text(value, "id"), path, held(value, time), groups::members_of_message(value)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
@@ -374,6 +377,7 @@ pub fn trace(value: &Value, time: &LocalTime) -> String {
         }
         lines.push(line);
     }
+    lines.extend(groups::members_of_trace(value));
     lines.join("\n")
 }
 
@@ -513,6 +517,14 @@ pub fn event(value: &Value, time: &LocalTime) -> String {
         name => name,
     };
     let body = text(value, "body").replace('\n', "\n    ");
+    if let Some(words) = groups::event(value, &name) {
+        return format!("{}  {words}", minute(value, "at", time));
+    }
+    // In a group, who did it.
+    let name = match (text(value, "author"), one_line(&text(value, "from"))) {
+        (author, _) if author.is_empty() => name,
+        (_, from) => format!("#{name}  {from}"),
+    };
     let words = match text(value, "kind").as_str() {
         "message.received" => format!("{name}: {body}"),
         "message.sent" => format!("me to {name}: {body}"),
@@ -622,6 +634,16 @@ mod tests {
         let shown = event(&value, &time());
         assert!(!shown.contains('\u{1b}'));
         assert_eq!(shown.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_message_of_a_group_says_group_and_author() {
+        let value = json!({"kind": "message.received", "name": "climbing", "from": "dan", "author": "d1", "body": "at six", "at": 0});
+        assert!(event(&value, &time()).ends_with("  #climbing  dan: at six"));
+        let joined = json!({"kind": "group.memberJoined", "name": "climbing", "member": "dan", "at": 0});
+        assert!(event(&joined, &time()).ends_with("  #climbing: dan joined"));
+        let value = json!({"id": "m1", "state": "partial", "members": {"bob": "delivered", "dan": "queued"}});
+        assert_eq!(sent(&value, &time()), "partial  m1  1 of 2: bob delivered, dan queued");
     }
 
     #[test]

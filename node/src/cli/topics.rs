@@ -6,7 +6,7 @@ use super::Session;
 use super::arguments::Arguments;
 use super::failure::{Class, Failure};
 
-const TOPICS: [(&str, &str); 5] = [
+const TOPICS: [(&str, &str); 6] = [
     (
         "relays",
         "\
@@ -32,6 +32,22 @@ carries sees text or names, or learns for whom a message is.
   silbo msg carry export --file F  mail that waits as a file, on a stick; --text: as a QR code
   silbo msg carry import F         take it in: what is for me, and what I carry on
   silbo send NAME TEXT --no-infra  never over the internet or a local network; --ttl 24h: for a day, not for 30",
+    ),
+    (
+        "groups",
+        "\
+A group has no server: every member keeps the signed list of what was decided, and devices compare it when they meet. Parts
+of a group that are cut off from each other go on writing, adding and removing; when they meet again all see the same group.
+Where two decisions made at the same time exclude each other, a removal wins, and the group shows what does not count and why.
+
+  silbo group create climbing bob carol        silbo send '#climbing' \"Saturday?\" --wait delivered
+  silbo group invite '#climbing' --uses 5      silbo group join LINK --wait
+  silbo group show '#climbing'                 members, roles, who asks to join
+  silbo group remove '#climbing' carol         carol reads nothing that is written by those who know of it
+  silbo group set '#climbing' --history 7d     what newcomers can read
+
+Write '#name' in quotes: shells take a bare # as the beginning of a comment. With --wait delivered, exit code 10 says that
+some members have the message and others not yet. Roles: reader, member, moderator, admin, owner.",
     ),
     (
         "safety-numbers",

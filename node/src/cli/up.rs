@@ -237,7 +237,8 @@ async fn announce_person(session: &Session, status: &Value, draw: bool, fresh: b
             None => session.call("invite.create", json!({"reusable": false})).await?,
         };
         screen.note("");
-        contacts::show_invite(session, &invite, draw, None)?;
+        let title = render::invite_title(&invite, &session.screen.time);
+        contacts::show_invite(session, &invite, &title, draw, None)?;
         screen.note(&format!("\nThe other types:  {silbo} add LINK"));
     }
     screen.note(&format!("Next:  {silbo} add THEIR-LINK   ·   {silbo} send NAME \"hi\"   ·   {silbo} recv --follow"));

@@ -11,14 +11,14 @@ use crate::cli::duration::{Lasting, parse_duration, parse_duration_or_never};
 /// `send`.
 #[derive(Clone, Debug, Args)]
 pub struct SendArguments {
-    /// A contact, or `me` for a note to self
+    /// A contact, a group such as '#climbing', or `me` for a note to self
     pub to: String,
     /// The text, or - for standard input
     pub text: Option<String>,
     /// Reply to this message
     #[arg(long, value_name = "ID")]
     pub reply: Option<String>,
-    /// Both sides forget it so long after it was read
+    /// All sides forget it so long after it was read
     #[arg(long, value_parser = parse_duration)]
     pub expire: Option<Duration>,
     /// Wait until it is in this state
@@ -46,7 +46,7 @@ pub enum WaitState {
     /// Kept by a relay.
     #[value(alias = "relayed")]
     Held,
-    /// With the other.
+    /// With the other; in a group, with everybody.
     Delivered,
     /// Read by the other.
     Read,
@@ -103,7 +103,7 @@ pub enum MsgCommand {
         /// The messages
         #[arg(required = true)]
         ids: Vec<String>,
-        /// Also at the other side
+        /// Also at the other side, or in the whole group
         #[arg(long)]
         both: bool,
         /// Do not ask
@@ -178,12 +178,12 @@ pub struct ExportArguments {
 pub enum RetentionCommand {
     /// Show how long messages are kept
     Show {
-        /// A contact, or `me`
+        /// A contact, a group, or `me`
         to: String,
     },
     /// Keep messages for so long
     Set {
-        /// A contact, or `me`
+        /// A contact, a group, or `me`
         to: String,
         /// 1d to 90d, or never
         #[arg(value_parser = parse_duration_or_never)]
