@@ -91,7 +91,6 @@ fn send_to_all(home: &Home, body: &str) -> String {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn the_exact_calls_of_groups_work() {
     let (a, b, c) = (Home::of_person("alice"), Home::of_person("bob"), Home::of_person("carol"));
     let d = Home::of_person("dan");
@@ -143,7 +142,6 @@ fn the_exact_calls_of_groups_work() {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn all_members_see_one_history_and_one_group() {
     let (alice, bob, carol) = climbing();
     let plan = send_to_all(&alice, "Saturday at the quary");
@@ -180,7 +178,6 @@ fn all_members_see_one_history_and_one_group() {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn who_is_away_gets_it_later_and_until_then_the_message_is_partly_delivered() {
     let (alice, bob, carol) = climbing();
     carol.down();
@@ -204,7 +201,6 @@ fn who_is_away_gets_it_later_and_until_then_the_message_is_partly_delivered() {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn a_removed_member_reads_nothing_that_is_written_afterwards() {
     let (alice, bob, carol) = climbing();
     send_to_all(&alice, "before");
@@ -228,7 +224,6 @@ fn a_removed_member_reads_nothing_that_is_written_afterwards() {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn who_asks_to_join_waits_until_somebody_lets_them_in() {
     let (alice, bob, _carol) = climbing();
     let (dan, eve) = (Home::of_person("dan"), Home::of_person("eve"));
@@ -249,7 +244,6 @@ fn who_asks_to_join_waits_until_somebody_lets_them_in() {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn a_link_serves_as_many_as_it_says_and_none_once_it_is_void() {
     let (alice, _bob, _carol) = climbing();
     let (dan, eve) = (Home::of_person("dan"), Home::of_person("eve"));
@@ -268,7 +262,6 @@ fn a_link_serves_as_many_as_it_says_and_none_once_it_is_void() {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn roles_say_who_may_do_what() {
     let (alice, bob, carol) = climbing();
     bob.refused(5, &["group", "remove", GROUP, "carol"]);
@@ -293,7 +286,6 @@ fn roles_say_who_may_do_what() {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn who_leaves_keeps_the_history_and_the_others_their_name() {
     let (alice, bob, carol) = climbing();
     send_to_all(&carol, "it was nice here");
@@ -309,7 +301,6 @@ fn who_leaves_keeps_the_history_and_the_others_their_name() {
 }
 
 #[test]
-#[ignore = "needs the group engine"]
 fn the_export_is_the_history_one_message_a_line() {
     let (alice, bob, _carol) = climbing();
     for number in 0..5 {

@@ -68,6 +68,7 @@ pub(super) fn contact(contact: ContactView) -> types::Contact {
             ContactState::Active => types::ContactState::Active,
             ContactState::Blocked => types::ContactState::Blocked,
             ContactState::Refused => types::ContactState::Refused,
+            ContactState::Member => types::ContactState::Member,
         },
         verification: contact.verification,
         key_changed: contact.key_changed,

@@ -124,6 +124,8 @@ pub enum ContactState {
     Blocked,
     /// They refused, or the invitation was not valid.
     Refused,
+    /// Known only as a member of a group.
+    Member,
 }
 
 /// Parameters of `contact.list`.

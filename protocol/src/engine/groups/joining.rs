@@ -92,7 +92,7 @@ impl Engine {
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         for (part, bytes) in (0..).zip(parts) {
             let part = proto::GroupPart { gid: chat.0.to_vec(), part, parts: count, bytes };
-            let ctl = proto::GroupCtl { c: Some(C::Welcome(part)) };
+            let ctl = proto::GroupCtl { c: Some(C::Welcome(part)), ..Default::default() };
             self.queue_control(account.chat(), Content::Group(ctl), CONTROL_TTL_MS, turn)?;
         }
         Ok(())
@@ -330,17 +330,19 @@ impl Engine {
             id: id.0,
             link: invite.map(|invite| invite.rec.link.clone()).unwrap_or_default(),
             qr: invite.map(|invite| invite.rec.qr.clone()).unwrap_or_default(),
-            expires_at: invite.map_or(end_of_day, |invite| UnixTime(invite.rec.expires_at)),
+            expires_at: end_of_day,
             uses: *uses,
             used: uses.saturating_sub(link.left.unwrap_or(*uses)),
             approval: link.approval,
         })
     }
 
+    /// The same for who has just made it: with the minute at which the invitation behind it ends.
     pub(in super::super) fn group_link_view(&self, chat: &ChatId, invite: &Invite) -> Option<GroupLinkView> {
         let group = self.groups.get(chat)?;
         let own = group.rec.links.iter().find(|own| own.invite == invite.id.0)?;
-        self.link_view(chat, &OperationId::read(&own.id)?)
+        let expires_at = UnixTime(invite.rec.expires_at);
+        Some(GroupLinkView { expires_at, ..self.link_view(chat, &OperationId::read(&own.id)?)? })
     }
 
     /// Follows a link: meets whoever made it, and asks to be let in.
@@ -391,7 +393,7 @@ impl Engine {
             let proof = operation::sign_join(&key, &gid, &link, &own.aid(), &devices).to_vec();
             let name = own.record.name.clone();
             let request = proto::GroupJoinRequest { gid: chat.0.to_vec(), link: link.0.to_vec(), proof, name };
-            let ctl = proto::GroupCtl { c: Some(C::Join(request)) };
+            let ctl = proto::GroupCtl { c: Some(C::Join(request)), ..Default::default() };
             self.queue_control(lane, Content::Group(ctl), CONTROL_TTL_MS, turn)?;
             if let Some(rec) = self.joining.get_mut(&chat) {
                 rec.told = vec![1];
@@ -479,7 +481,10 @@ impl Engine {
     }
 
     fn refuse_join(&mut self, from: ChatId, chat: ChatId, why: u32, turn: &mut Turn) -> Result<(), StoreError> {
-        let ctl = proto::GroupCtl { c: Some(C::Refused(proto::GroupRefusal { gid: chat.0.to_vec(), why })) };
+        let ctl = proto::GroupCtl {
+            c: Some(C::Refused(proto::GroupRefusal { gid: chat.0.to_vec(), why })),
+            ..Default::default()
+        };
         self.queue_control(from, Content::Group(ctl), CONTROL_TTL_MS, turn)
     }
 

@@ -300,7 +300,9 @@ impl Engine {
         let Some(kind) = plain.kind.clone() else { return Ok(()) };
         let account = sender.account;
         let author = SlotAuthor::Member(account);
-        if !matches!(&kind, Kind::Group(proto::GroupCtl { c: Some(C::Seen(_)) })) && !self.came_from(source, &account) {
+        if !matches!(&kind, Kind::Group(proto::GroupCtl { c: Some(C::Seen(_)), .. }))
+            && !self.came_from(source, &account)
+        {
             self.note_unconfirmed(chat, account, letter, turn);
         }
         match kind {
@@ -317,7 +319,10 @@ impl Engine {
             Kind::Delete(_) => self.operation_arrived(chat, author, &plain, kind, turn),
             Kind::Group(ctl) => match ctl.c {
                 Some(C::Op(bytes)) => match read_operation(&bytes) {
-                    Some(operation) => self.take_operation(chat, operation, &account, turn),
+                    Some(operation) => {
+                        self.name_newcomer(chat, &operation, &ctl.name, turn);
+                        self.take_operation(chat, operation, &account, turn)
+                    }
                     None => Ok(()),
                 },
                 Some(C::Seen(seen)) => self.seen_by(chat, account, &seen, path, turn),
@@ -398,7 +403,7 @@ impl Engine {
         }
         let authors = unconfirmed.iter().filter_map(|entry| AccountId::read(&entry.author)).collect();
         let letters = unconfirmed.into_iter().flat_map(|entry| entry.letter).collect();
-        let seen = proto::GroupCtl { c: Some(C::Seen(proto::GroupSeen { letters })) };
+        let seen = proto::GroupCtl { c: Some(C::Seen(proto::GroupSeen { letters })), ..Default::default() };
         let Some(sending) = self.sending(&chat) else { return Ok(()) };
         let id = self.new_group_message_id(turn.now.unix);
         let plain = self.plain(&chat, id, Kind::Group(seen), turn);

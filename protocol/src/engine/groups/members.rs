@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use prost::Message;
 
 use super::super::Engine;
-use super::super::account::{hint, read_hint};
+use super::super::account::{check_text, hint, read_hint};
 use super::super::contacts::Contact;
 use super::super::records::state::{ContactRecord, GroupName, GroupParting};
 use super::super::timers::Timer;
 use super::super::turn::Turn;
 use crate::crypto::hash::{hash, trunc};
+use crate::group::operation::{Kind, Operation};
 use crate::ids::{AccountId, ChatId};
-use crate::limits::CONTACTS_MAX;
+use crate::limits::{CONTACTS_MAX, NAME_BYTES_MAX};
 use crate::step::ContactState;
 use crate::store::{StoreError, Table};
-use crate::wire::proto::{self, plain::Kind};
+use crate::wire::proto::{self, plain::Kind as Content};
 
 /// The state of a contact record that is only a member.
 const MEMBER: u32 = 5;
@@ -97,8 +98,8 @@ impl Engine {
         let rev = group.rec.told_rev;
         let peers = self.address.iter().map(|a| hint(a, 0)).collect();
         let update = proto::ProfileUpdate { profile: Some(profile), presence: None };
-        let said = self.post_control(chat, Kind::Profile(update), None, turn)?.is_ok();
-        let mailbox = Kind::Mailbox(proto::MailboxUpdate { grants, peers, rev });
+        let said = self.post_control(chat, Content::Profile(update), None, turn)?.is_ok();
+        let mailbox = Content::Mailbox(proto::MailboxUpdate { grants, peers, rev });
         let said = said && self.post_control(chat, mailbox, None, turn)?.is_ok();
         if let Some(group) = self.groups.get_mut(&chat)
             && !said
@@ -144,6 +145,14 @@ impl Engine {
         }
         self.timers.set_earlier(Timer::FindContact(lane), turn.now.moment);
         self.drive_all(lane, turn)
+    }
+
+    /// Whoever brings somebody in says what they are called; they may say otherwise themselves.
+    pub(super) fn name_newcomer(&mut self, chat: ChatId, operation: &Operation, name: &str, turn: &mut Turn) {
+        let (Kind::Add { account, .. } | Kind::Join { account, .. }) = operation.kind() else { return };
+        if check_text("name", name, 1, NAME_BYTES_MAX).is_ok() && self.member_name(&chat, account).is_empty() {
+            self.name_member(chat, *account, name, turn);
+        }
     }
 
     /// What a member calls itself.

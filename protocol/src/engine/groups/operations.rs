@@ -61,7 +61,11 @@ impl Engine {
             return Ok(Err(RequestError::NotAllowed("change that in this group")));
         }
         if !group.others(&me.account).is_empty() {
-            let ctl = proto::GroupCtl { c: Some(C::Op(signed.encode_to_vec())) };
+            let name = match kind {
+                Kind::Add { account, .. } | Kind::Join { account, .. } => self.member_name(&chat, account),
+                _ => String::new(),
+            };
+            let ctl = proto::GroupCtl { c: Some(C::Op(signed.encode_to_vec())), name };
             let posted = match rekey {
                 true => self.post_rekey(chat, Content::Group(ctl), turn)?,
                 false => self.post_control(chat, Content::Group(ctl), None, turn)?,

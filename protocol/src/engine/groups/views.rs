@@ -44,6 +44,7 @@ impl Engine {
         let ever: BTreeSet<AccountId> = group.signers.keys().map(|device| device.account).collect();
         let former: Vec<AccountId> =
             ever.into_iter().filter(|account| !membership.roster.contains_key(account)).collect();
+        let good_links = membership.links.iter().filter(|(_, link)| link.left != Some(0)).map(|(link, _)| link);
         let requests = group.rec.requests.iter().filter_map(|request| {
             let account = self.contacts.get(&ChatId::read(&request.chat)?)?.aid()?;
             Some(JoinRequestView { account, name: request.name.clone(), at: UnixTime(request.at) })
@@ -73,7 +74,7 @@ impl Engine {
             may_delete: info.delete_role.unwrap_or(GroupRole::Moderator),
             slow_mode_s: info.slow_s.unwrap_or(0),
             frozen: membership.frozen,
-            links: membership.links.keys().filter_map(|link| self.link_view(chat, link)).collect(),
+            links: good_links.filter_map(|link| self.link_view(chat, link)).collect(),
             requests: requests.collect(),
             void: membership.void.keys().filter_map(|id| group.void_view(id)).collect(),
         })
