@@ -16,6 +16,7 @@ use silbo_protocol::input::{Input, Request, RequestId};
 use silbo_protocol::step::{LiveEvent, Reply, RequestError, Send as Outgoing, Step};
 use silbo_protocol::store::StoreError;
 use silbo_protocol::time::{Moment, Now, UnixTime};
+use silbo_protocol::wire::joining::join_frames;
 use silbo_transports::{LinkCommand, LinkEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, warn};
@@ -481,7 +482,7 @@ impl Driver {
     }
 
     fn publish(&mut self, done: Done) {
-        self.hand_out(done.sends);
+        self.hand_out(join_frames(done.sends));
         for (id, answer) in done.replies {
             if let Some(waiting) = self.waiting.remove(&id) {
                 drop(waiting.send(answer.map_err(CoreError::Request)));
