@@ -3,8 +3,7 @@
 //! A feed wakes when the newest committed number changes and reads the log again; it never asks in a loop. What it has
 //! read is bounded by one page; a reader that does not keep up only falls behind in the log.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -92,25 +91,16 @@ pub(super) async fn start(
 }
 
 /// Turns a page of the log into events, with the names of their contacts.
-pub(super) async fn named(api: &Api, page: EventPage, filter: &Filter) -> Vec<Event> {
-    let mut names: BTreeMap<ChatId, Option<String>> = BTreeMap::new();
-    let mut events = Vec::new();
-    for (seq, event) in page.events {
-        if !filter.wants(event_kind_name(&event.kind), event.chat.as_ref()) {
-            continue;
-        }
-        let name = match event.chat {
-            Some(chat) => {
-                if let Entry::Vacant(unknown) = names.entry(chat) {
-                    unknown.insert(people::name(api, chat).await);
-                }
-                names.get(&chat).cloned().flatten()
-            }
-            None => None,
-        };
-        events.push(convert::event(seq, &page.epoch, event, name));
-    }
+pub(super) fn named(page: EventPage, filter: &Filter) -> Vec<Event> {
+    let EventPage { events, epoch, names, .. } = page;
     events
+        .into_iter()
+        .filter(|(_, event)| filter.wants(event_kind_name(&event.kind), event.chat.as_ref()))
+        .map(|(seq, event)| {
+            let name = event.chat.and_then(|chat| names.get(&chat).cloned());
+            convert::event(seq, &epoch, event, name)
+        })
+        .collect()
 }
 
 /// The numbers between a cursor and the oldest event kept.
@@ -172,12 +162,16 @@ impl Feed {
 
     async fn read_page(&mut self) -> Result<(), ApiError> {
         let since = self.cursor;
-        let page = self.api.core.read(move |db| reads::events_after(db, since, EVENTS_PER_READ as usize)).await?;
+        let page = self
+            .api
+            .core
+            .read_with_engine(move |db, engine| reads::events_after(db, engine, since, EVENTS_PER_READ as usize))
+            .await?;
         let newest = page.events.last().map(|(seq, _)| *seq);
         // Nothing after the cursor although the head is above it: it was pruned.
         let cursor = newest.unwrap_or(page.head).max(since);
         let gap = gap(since, page.floor);
-        let events = named(&self.api, page, &self.filter).await;
+        let events = named(page, &self.filter);
         self.cursor = cursor;
         self.pending.extend(gap.map(missed));
         self.pending.extend(events);
