@@ -16,6 +16,7 @@ use silbo_protocol::input::{Input, Request, RequestId};
 use silbo_protocol::step::{LiveEvent, Reply, RequestError, Send as Outgoing, Step};
 use silbo_protocol::store::StoreError;
 use silbo_protocol::time::{Moment, Now, UnixTime};
+use silbo_protocol::wire::joining::join_frames;
 use silbo_transports::{LinkCommand, LinkEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, warn};
@@ -73,7 +74,7 @@ impl From<StorageError> for CoreError {
 }
 
 type Answer = oneshot::Sender<Result<Reply, CoreError>>;
-type Read = Box<dyn FnOnce(&mut Database) + Send>;
+type Read = Box<dyn FnOnce(&mut Database, &Engine) + Send>;
 
 /// One thing for the core thread to do.
 enum Job {
@@ -108,8 +109,20 @@ impl CoreHandle {
         &self,
         f: impl FnOnce(&mut Database) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, CoreError> {
+        self.read_with_engine(move |db, _| f(db)).await
+    }
+
+    /// As [`CoreHandle::read`], with what the engine knows at that moment: it is what was committed. A request would
+    /// wait for the commit of a batch.
+    ///
+    /// # Errors
+    /// [`CoreError`].
+    pub async fn read_with_engine<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Database, &Engine) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, CoreError> {
         let (sender, reply) = oneshot::channel();
-        let job = move |db: &mut Database| drop(sender.send(f(db)));
+        let job = move |db: &mut Database, engine: &Engine| drop(sender.send(f(db, engine)));
         self.jobs.try_send(Job::Read(Box::new(job))).map_err(refused)?;
         reply.await.map_err(|_| CoreError::Stopped)?.map_err(CoreError::from)
     }
@@ -318,7 +331,7 @@ impl Driver {
                 Happened::Stop => break,
                 Happened::Flushed => continue,
                 Happened::Job(Job::Read(read)) => {
-                    read(&mut self.db);
+                    read(&mut self.db, &self.engine);
                     continue;
                 }
                 Happened::Job(Job::Request(request, answer)) => self.expect(*request, answer),
@@ -416,7 +429,7 @@ impl Driver {
             Err(problem) => self.recover(&problem),
         }
         for read in reads {
-            read(&mut self.db);
+            read(&mut self.db, &self.engine);
         }
     }
 
@@ -481,7 +494,7 @@ impl Driver {
     }
 
     fn publish(&mut self, done: Done) {
-        self.hand_out(done.sends);
+        self.hand_out(join_frames(done.sends));
         for (id, answer) in done.replies {
             if let Some(waiting) = self.waiting.remove(&id) {
                 drop(waiting.send(answer.map_err(CoreError::Request)));

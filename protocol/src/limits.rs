@@ -21,6 +21,8 @@ pub const CLIENT_ID_BYTES_MAX: usize = 128;
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Largest frame before the other end has proven itself (an envelope we know the tag of, or a contact token).
 pub const FRAME_BYTES_UNPROVEN_MAX: usize = 64 * 1024;
+/// Frames are joined up to this length: half of what an end that is not proven takes.
+pub const JOINED_FRAME_BYTES_MAX: usize = FRAME_BYTES_UNPROVEN_MAX / 2;
 /// Largest envelope: a 64 KiB text or a 32 KiB avatar with all layers, padded to 16 KiB steps.
 pub const ENVELOPE_BYTES_MAX: usize = 96 * 1024;
 /// Smallest envelope: fixed part, tag, an empty header and the AEAD tag.

@@ -93,9 +93,10 @@ pub(super) async fn start(
 
 /// Turns a page of the log into events, with the names of their contacts, groups and members.
 pub(super) async fn named(api: &Api, page: EventPage, filter: &Filter) -> Vec<Event> {
-    let mut names = Names::default();
-    let mut events = Vec::new();
-    for (seq, event) in page.events {
+    let EventPage { events, epoch, names, .. } = page;
+    let mut names = Names::of_contacts(names);
+    let mut out = Vec::new();
+    for (seq, event) in events {
         if !filter.wants(event_kind_name(&event.kind), event.chat.as_ref()) {
             continue;
         }
@@ -103,9 +104,9 @@ pub(super) async fn named(api: &Api, page: EventPage, filter: &Filter) -> Vec<Ev
             Some(chat) => names.of(api, chat).await,
             None => None,
         };
-        events.push(convert::event(seq, &page.epoch, event, name, &names.members));
+        out.push(convert::event(seq, &epoch, event, name, &names.members));
     }
-    events
+    out
 }
 
 /// What the conversations of a page are called, each asked for once.
@@ -116,6 +117,11 @@ struct Names {
 }
 
 impl Names {
+    /// The page brings those of contacts along.
+    fn of_contacts(names: BTreeMap<ChatId, String>) -> Self {
+        Self { known: names.into_iter().map(|(chat, name)| (chat, Some(name))).collect(), ..Self::default() }
+    }
+
     async fn of(&mut self, api: &Api, chat: ChatId) -> Option<String> {
         if let Some(known) = self.known.get(&chat) {
             return known.clone();
@@ -195,7 +201,11 @@ impl Feed {
 
     async fn read_page(&mut self) -> Result<(), ApiError> {
         let since = self.cursor;
-        let page = self.api.core.read(move |db| reads::events_after(db, since, EVENTS_PER_READ as usize)).await?;
+        let page = self
+            .api
+            .core
+            .read_with_engine(move |db, engine| reads::events_after(db, engine, since, EVENTS_PER_READ as usize))
+            .await?;
         let newest = page.events.last().map(|(seq, _)| *seq);
         // Nothing after the cursor although the head is above it: it was pruned.
         let cursor = newest.unwrap_or(page.head).max(since);

@@ -2,9 +2,11 @@
 //!
 //! Every function runs on the core thread, inside [`CoreHandle::read`], and is short.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
+use silbo_protocol::Engine;
+use silbo_protocol::ids::ChatId;
 use silbo_protocol::step::Event;
 use silbo_protocol::time::UnixTime;
 
@@ -25,15 +27,25 @@ pub(super) struct EventPage {
     pub(super) floor: u64,
     /// What the numbers belong to.
     pub(super) epoch: String,
+    /// What the conversations in it are called.
+    pub(super) names: BTreeMap<ChatId, String>,
 }
 
 /// Events after a number.
-pub(super) fn events_after(db: &mut Database, since: u64, limit: usize) -> Result<EventPage, StorageError> {
+pub(super) fn events_after(
+    db: &mut Database,
+    engine: &Engine,
+    since: u64,
+    limit: usize,
+) -> Result<EventPage, StorageError> {
+    let events = db.events_after(since, limit)?;
+    let chats: BTreeSet<ChatId> = events.iter().filter_map(|(_, event)| event.chat).collect();
     Ok(EventPage {
-        events: db.events_after(since, limit)?,
+        events,
         head: db.event_head()?,
         floor: db.event_floor()?,
         epoch: db.epoch().to_owned(),
+        names: chats.into_iter().filter_map(|chat| Some((chat, engine.shown_name(&chat)?))).collect(),
     })
 }
 

@@ -19,6 +19,7 @@ mod file;
 mod guard;
 mod items;
 mod lock;
+mod pending;
 mod records;
 mod schema;
 mod search;
@@ -44,6 +45,7 @@ pub use space::FileBytes;
 pub use tokens::ApiToken;
 
 use lock::ProcessLock;
+use pending::Pending;
 use spooled::Spooled;
 use transaction::Transaction;
 
@@ -63,6 +65,7 @@ pub struct Database {
     key: DatabaseKey,
     epoch: String,
     transaction: Transaction,
+    pending: Pending,
     spooled: Spooled,
     /// Message rows written since a commit last indexed; an overestimate is harmless.
     unindexed: u32,
@@ -89,6 +92,7 @@ impl Database {
             key: key.clone(),
             epoch: files.epoch,
             transaction: Transaction::default(),
+            pending: Pending::default(),
             spooled: Spooled::default(),
             // What an earlier run left unindexed is found by the first commit.
             unindexed: search_index::WAITING_MAX,

@@ -35,6 +35,9 @@ impl Store for Database {
             Place::Database(file) => self.file(file),
             Place::Spool(space) => return Ok(self.spooled.value(space, key)),
         };
+        if let Some(waiting) = self.pending.value(table, key) {
+            return Ok(Some(waiting));
+        }
         let stored = connection
             .prepare_cached("SELECT value FROM kv WHERE tab = ?1 AND key = ?2")
             .and_then(|mut statement| statement.query_row(params![table as u8, key], |row| row.get(0)).optional())
@@ -52,25 +55,26 @@ impl Store for Database {
             Some(after) if after >= prefix => [after, &[0]].concat(),
             _ => prefix.to_vec(),
         };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let count = i64::try_from(limit).unwrap_or(i64::MAX);
         let pair = |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?));
         let read = || match end_of(prefix) {
             Some(end) => connection
                 .prepare_cached(
                     "SELECT key, value FROM kv WHERE tab = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4",
                 )?
-                .query_map(params![table as u8, first, end, limit], pair)?
+                .query_map(params![table as u8, first, end, count], pair)?
                 .collect::<rusqlite::Result<Vec<Pair>>>(),
             None => connection
                 .prepare_cached("SELECT key, value FROM kv WHERE tab = ?1 AND key >= ?2 ORDER BY key LIMIT ?3")?
-                .query_map(params![table as u8, first, limit], pair)?
+                .query_map(params![table as u8, first, count], pair)?
                 .collect(),
         };
         let pairs = read().map_err(|error| StorageError::from_sqlite(name, &error))?;
-        pairs
+        let stored = pairs
             .into_iter()
             .map(|(key, stored)| Ok((key, unguarded(stored).ok_or(StoreError::Damaged { table })?)))
-            .collect()
+            .collect::<Result<Vec<Pair>, StoreError>>()?;
+        Ok(self.pending.laid_over(stored, table, prefix, after, limit))
     }
 
     fn item(&self, chat: &ChatId, id: &MessageId) -> Result<Option<ItemRow>, StoreError> {

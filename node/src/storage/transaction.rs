@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use silbo_protocol::step::Event;
 use silbo_protocol::store::Write;
 
+use super::pending::Pending;
 use super::records::Place;
 use super::{Database, File, MAILBOX_FILE, PRIVATE_FILE, StorageError, event_log, items, records, search_index};
 
@@ -93,12 +94,9 @@ impl Database {
             self.rollback();
             return Err(error);
         }
-        if self.transaction.private && self.unindexed >= search_index::WAITING_MAX {
-            self.unindexed = 0;
-            if let Err(error) = search_index::catch_up(&self.private) {
-                self.rollback();
-                return Err(self.noted(error));
-            }
+        if let Err(error) = self.settle().and_then(|()| self.index_what_waits()) {
+            self.rollback();
+            return Err(self.noted(error));
         }
         for file in [File::Mailbox, File::Private] {
             if !self.transaction.touches(file) {
@@ -120,6 +118,7 @@ impl Database {
     /// Forgets everything since [`Database::begin`]. Does nothing if no transaction is open.
     pub fn rollback(&mut self) {
         self.transaction = Transaction::default();
+        self.pending = Pending::default();
         self.spooled.rollback();
         for file in [File::Mailbox, File::Private] {
             let (connection, name) = self.file(file);
@@ -170,14 +169,24 @@ impl Database {
     fn write(&mut self, write: &Write, events: &mut Vec<(u64, Event)>) -> Result<(), StorageError> {
         match write {
             Write::Put { table, key, value } => match records::place(*table) {
-                Place::Database(file) => records::put(self.touch(file)?, *table, key, value),
+                Place::Database(file) => {
+                    self.touch(file)?;
+                    if self.pending.put(*table, key, value) {
+                        return if self.pending.is_full() { self.settle() } else { Ok(()) };
+                    }
+                    self.pending.forget(*table, key);
+                    records::put(self.touch(file)?, *table, key, value)
+                }
                 Place::Spool(space) => {
                     self.spooled.put(space, key, value);
                     Ok(())
                 }
             },
             Write::Delete { table, key } => match records::place(*table) {
-                Place::Database(file) => records::delete(self.touch(file)?, *table, key),
+                Place::Database(file) => {
+                    self.pending.forget(*table, key);
+                    records::delete(self.touch(file)?, *table, key)
+                }
                 Place::Spool(space) => {
                     self.spooled.delete(space, key);
                     Ok(())
@@ -205,6 +214,24 @@ impl Database {
                 Ok(())
             }
         }
+    }
+
+    /// Writes the small records that wait into the transaction.
+    fn settle(&mut self) -> Result<(), StorageError> {
+        for ((table, key), value) in self.pending.take() {
+            if let Place::Database(file) = records::place(table) {
+                records::put(self.touch(file)?, table, &key, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn index_what_waits(&mut self) -> Result<(), StorageError> {
+        if self.transaction.private && self.unindexed >= search_index::WAITING_MAX {
+            self.unindexed = 0;
+            search_index::catch_up(&self.private)?;
+        }
+        Ok(())
     }
 
     /// The file, inside the transaction from here on.

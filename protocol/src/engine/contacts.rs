@@ -217,6 +217,13 @@ impl Engine {
         })
     }
 
+    /// What a conversation is called here, the notes to oneself included; `None` when the contact is gone. A driver may
+    /// read it between two transactions, when it is what was committed.
+    pub fn shown_name(&self, chat: &ChatId) -> Option<String> {
+        let contact = self.contacts.get(chat).map(Contact::shown_name);
+        contact.or_else(|| self.own.as_ref().filter(|own| own.chat() == *chat).map(|own| own.record.name.clone()))
+    }
+
     pub(super) fn contact_views(&self) -> Vec<ContactView> {
         // Those met through a group only are no contacts of the person.
         let people = self.contacts.iter().filter(|(_, contact)| contact.rec.group.is_empty());

@@ -32,7 +32,9 @@ pub mod welcome;
 
 pub use role::GroupRole;
 pub use settings::{GroupChanges, GroupHistory};
-pub use view::{GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView};
+pub use view::{
+    FormerMemberView, GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView,
+};
 
 #[cfg(test)]
 mod chain_tests;

@@ -253,7 +253,6 @@ impl Session {
         now: UnixTime,
         chance: &mut Chance,
     ) -> Result<Sealed, SealError> {
-        let dh = self.ratchet_secret.public();
         let Some(chain) = &mut self.sending else {
             return Err(SealError::NoSendingChain);
         };
@@ -266,7 +265,8 @@ impl Session {
         let tag = tag_of(&preimage);
         let header = Header {
             salt: chance.bytes(),
-            dh: (!chain.confirmed).then_some(dh),
+            // A scalar multiplication: only where the header carries it.
+            dh: (!chain.confirmed).then(|| self.ratchet_secret.public()),
             previous_len: self.previous_len,
             log_head: log_head3,
         };

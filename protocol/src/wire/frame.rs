@@ -71,8 +71,8 @@ pub enum FrameError {
 }
 
 const HELLO: u8 = 0x01;
-const ENVELOPES: u8 = 0x02;
-const RECEIPTS: u8 = 0x03;
+pub(super) const ENVELOPES: u8 = 0x02;
+pub(super) const RECEIPTS: u8 = 0x03;
 const MBOX_REQ: u8 = 0x10;
 const MBOX_RES: u8 = 0x11;
 const MBOX_PUSH: u8 = 0x12;

@@ -7,6 +7,7 @@ pub mod encounter;
 pub mod envelope;
 pub mod frame;
 pub mod invite;
+pub mod joining;
 pub mod padding;
 
 /// Generated from `proto/silbo.proto`.

@@ -14,7 +14,10 @@ pub(super) async fn list(api: Arc<Api>, params: EventsList) -> Result<Events, Ap
     }
     let filter = Filter::read(&api, params.kinds, params.chats).await?;
     let since = start(&api, params.since, params.consumer, 0).await?;
-    let page = api.core.read(move |db| reads::events_after(db, since, params.limit as usize)).await?;
+    let page = api
+        .core
+        .read_with_engine(move |db, engine| reads::events_after(db, engine, since, params.limit as usize))
+        .await?;
     let gap = gap(since, page.floor);
     // Numbers may have holes: with nothing left after the cursor, everything up to the head is dealt with.
     let next = page.events.last().map_or(page.head, |(seq, _)| *seq).max(since);

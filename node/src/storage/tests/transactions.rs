@@ -25,6 +25,66 @@ fn reads_see_the_open_transaction_and_a_rollback_forgets_it() {
 }
 
 #[test]
+fn a_record_set_many_times_in_a_transaction_is_read_as_it_was_set_last() {
+    let dir = folder();
+    let mut database = open(dir.path());
+    commit(
+        &mut database,
+        &[put(Table::Meta, b"ka", b"old"), put(Table::Meta, b"kb", b"old"), put(Table::Meta, b"l", b"")],
+    );
+    database.begin().expect("begin");
+    database.apply(&[put(Table::Meta, b"ka", b"one"), put(Table::Meta, b"kc", b"one")]).expect("apply");
+    database.apply(&[put(Table::Meta, b"ka", b"two"), put(Table::Meta, b"kb", &[7; 5_000])]).expect("apply");
+    let pair = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+    let all = [pair(b"ka", b"two"), pair(b"kb", &[7; 5_000]), pair(b"kc", b"one")];
+    for committed in [false, true] {
+        assert_eq!(database.value(Table::Meta, b"ka").expect("read"), Some(b"two".to_vec()), "{committed}");
+        assert_eq!(database.scan(Table::Meta, b"k", None, 9).expect("read"), all, "{committed}");
+        assert_eq!(database.scan(Table::Meta, b"k", None, 2).expect("read"), all[..2], "{committed}");
+        assert_eq!(database.scan(Table::Meta, b"k", Some(b"ka"), 9).expect("read"), all[1..], "{committed}");
+        if !committed {
+            database.commit().expect("commit");
+        }
+    }
+}
+
+#[test]
+fn the_last_of_setting_and_removing_a_record_counts_whatever_its_size() {
+    let dir = folder();
+    let mut database = open(dir.path());
+    let (small, large) = ([1; 10], [2; 5_000]);
+    let delete = || Write::Delete { table: Table::Meta, key: b"k".to_vec() };
+    let set = |value: &[u8]| put(Table::Meta, b"k", value);
+    let cases: [(&[Write], Option<&[u8]>); 5] = [
+        (&[set(&small), set(&large)], Some(&large)),
+        (&[set(&large), set(&small)], Some(&small)),
+        (&[set(&small), delete()], None),
+        (&[delete(), set(&small)], Some(&small)),
+        (&[set(&large), delete(), set(&large), delete()], None),
+    ];
+    for (writes, last) in cases {
+        commit(&mut database, writes);
+        assert_eq!(database.value(Table::Meta, b"k").expect("read").as_deref(), last);
+    }
+}
+
+#[test]
+fn more_records_than_may_wait_are_all_kept() {
+    let dir = folder();
+    let mut database = open(dir.path());
+    let count = u32::try_from(super::super::pending::PENDING_MAX).expect("small") * 2 + 10;
+    let writes: Vec<Write> = (0..count).map(|number| put(Table::Meta, &number.to_be_bytes(), b"v")).collect();
+    database.begin().expect("begin");
+    for write in &writes {
+        database.apply(std::slice::from_ref(write)).expect("apply");
+        assert!(!database.pending.is_full(), "what waits has a bound");
+    }
+    assert_eq!(database.scan(Table::Meta, b"", None, usize::MAX).expect("read").len(), writes.len());
+    database.commit().expect("commit");
+    assert_eq!(database.scan(Table::Meta, b"", None, usize::MAX).expect("read").len(), writes.len());
+}
+
+#[test]
 fn what_was_committed_is_there_after_opening_again() {
     let dir = folder();
     let mut database = open(dir.path());
