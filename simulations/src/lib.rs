@@ -30,7 +30,7 @@ pub mod network;
 pub mod node;
 pub mod oracle;
 pub mod people;
-mod process;
+pub mod process;
 pub mod progress;
 pub mod quantity;
 pub mod radio;

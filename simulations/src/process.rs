@@ -1,7 +1,7 @@
-//! What the system says this process has used so far. `None` where it does not say.
+//! What the system gives this process and says that it has used so far. `None` where it does not say.
 
 /// Peak resident memory, as Linux tells it.
-pub(crate) fn memory_mib() -> Option<u64> {
+pub fn memory_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
@@ -9,7 +9,7 @@ pub(crate) fn memory_mib() -> Option<u64> {
 }
 
 /// Processor seconds of all threads.
-pub(crate) fn cpu_s() -> Option<f64> {
+pub fn cpu_s() -> Option<f64> {
     /// What Linux counts in, on every machine it runs on.
     const TICKS_PER_S: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
@@ -21,6 +21,6 @@ pub(crate) fn cpu_s() -> Option<f64> {
 }
 
 /// Threads that can run at once.
-pub(crate) fn cores() -> usize {
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
