@@ -106,7 +106,7 @@ enum Comparing {
 }
 
 /// Something this side has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Item {
     Copy(Cid),
     Own(ChatId, u64),
@@ -812,3 +812,7 @@ fn read_times(bytes: &[u8]) -> Option<(UnixTime, UnixTime)> {
     let (at, end) = bytes.split_first_chunk()?;
     Some((UnixTime(u64::from_be_bytes(*at)), UnixTime(u64::from_be_bytes(end.try_into().ok()?))))
 }
+
+#[cfg(test)]
+#[path = "couriers_tests.rs"]
+mod tests;

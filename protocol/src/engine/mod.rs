@@ -93,6 +93,8 @@ pub struct Engine {
     run_key: Option<[u8; 16]>,
     handed_over: u64,
     taken: u64,
+    /// The first item that had no room in the last bag.
+    bag_from: Option<couriers::Item>,
     /// Stored skipped keys, oldest first.
     skipped: BTreeMap<SessionId, VecDeque<Tag>>,
     /// How far housekeeping has looked through old notes.
@@ -169,6 +171,7 @@ impl Engine {
             run_key: None,
             handed_over: 0,
             taken: 0,
+            bag_from: None,
             skipped: BTreeMap::new(),
             swept_seen: None,
             swept_gone: None,
