@@ -432,6 +432,8 @@ pub struct ContactView {
     pub read_receipts: bool,
     /// We tell them when we write.
     pub typing: bool,
+    /// Appointed to carry for this device.
+    pub carrier: bool,
     /// When the contact was made.
     pub added_at: UnixTime,
 }

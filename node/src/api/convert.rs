@@ -75,6 +75,7 @@ pub(super) fn contact(contact: ContactView) -> types::Contact {
         presence: contact.presence,
         read_receipts: contact.read_receipts,
         typing: contact.typing,
+        carrier: contact.carrier,
         added_at: contact.added_at.0,
     }
 }

@@ -137,6 +137,7 @@ mod tests {
             presence: true,
             read_receipts: true,
             typing: true,
+            carrier: false,
             added_at: UnixTime(0),
         }
     }

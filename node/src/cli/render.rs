@@ -254,6 +254,7 @@ pub fn contact(value: &Value, time: &LocalTime) -> String {
         ("verified", format!("{}{changed}", text(value, "verification"))),
         ("reachable", presence(value)),
         ("messages kept", kept),
+        ("carries for me", if flag(value, "carrier") { "yes, appointed".to_owned() } else { String::new() }),
         ("added", minute(value, "addedAt", time)),
         ("id", text(value, "id")),
     ])
