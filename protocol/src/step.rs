@@ -506,6 +506,8 @@ pub struct ContactView {
     pub read_receipts: bool,
     /// We tell them when we write.
     pub typing: bool,
+    /// Appointed to carry for this device.
+    pub carrier: bool,
     /// When the contact was made.
     pub added_at: UnixTime,
 }
@@ -605,7 +607,9 @@ pub struct MeshView {
     pub settings: CarrySettings,
     /// Envelopes of others it carries.
     pub carried: u32,
-    /// Their bytes.
+    /// Of them, what friends have asked it to keep for them.
+    pub pinned: u32,
+    /// Bytes of what it carries.
     pub carried_bytes: u64,
     /// Proofs of arrival it passes on.
     pub vaccines: u32,

@@ -3,6 +3,7 @@
 mod results;
 mod scenarios;
 mod trace;
+mod village_cost;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Command {
     Compare(results::Compare),
     /// What it costs two carriers to find out what only one of them has, beside the ways not taken.
     EncounterBytes(results::EncounterBytes),
+    /// What a simulated person costs, and how that grows: the village model at several sizes.
+    VillageCost(village_cost::VillageCost),
 }
 
 impl Arguments {
@@ -45,6 +48,7 @@ impl Arguments {
             Command::Trace(trace) => trace.run(),
             Command::Compare(compare) => compare.run(),
             Command::EncounterBytes(table) => table.run(),
+            Command::VillageCost(cost) => cost.run(),
         }
     }
 }

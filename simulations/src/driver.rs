@@ -53,12 +53,13 @@ impl World {
             self.give(id, Input::Wake);
         }
         let now_ms = self.now_ms();
+        let rehearsed = self.rehearsed(id, &input);
         let node = &mut self.nodes[id.0];
         let now = node.now(now_ms);
         let Some(engine) = node.engine.as_mut() else { return };
         node.inputs += 1;
         self.trace.input(now_ms, id, &input);
-        let outcome = engine.handle(input, now, &node.disk);
+        let outcome = rehearsed.unwrap_or_else(|| engine.handle(input, now, &node.disk));
         self.check_rest(id);
         match outcome {
             Ok(step) => {

@@ -6,17 +6,19 @@
 mod ours;
 mod report;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use silbo_protocol::chance::Chance;
 
 use crate::failure::Failure;
 use crate::mobility::{ContactTrace, Message, MessageList};
 use crate::oracle;
+use crate::process;
 use crate::progress::Progress;
 use crate::radio::Radio;
 use crate::routers::{Outcome, Router, Walk};
 
+use report::Row;
 pub use report::{Figures, Report};
 
 /// What to run.
@@ -43,6 +45,8 @@ pub struct Experiment {
     pub friends: u8,
     /// What goes wrong with the devices of people.
     pub trouble: Trouble,
+    /// Engines at work at once. The result does not depend on it.
+    pub threads: usize,
 }
 
 /// What goes wrong with devices. Only engines can fail like this; the routers of the literature know no crash.
@@ -68,6 +72,7 @@ impl Default for Experiment {
             flood: 0,
             friends: FRIENDS,
             trouble: Trouble::default(),
+            threads: process::cores(),
         }
     }
 }
@@ -95,14 +100,15 @@ impl Experiment {
         for router in routers {
             progress.say(router.name());
             let started = Instant::now();
-            let outcome = self.outcome(*router, progress)?;
-            rows.push((*router, outcome, started.elapsed()));
+            let (outcome, prepared) = self.outcome(*router, progress)?;
+            rows.push(Row { router: *router, outcome, wall: started.elapsed(), prepared });
         }
         progress.done();
         Ok(Report::new(self, &best, &rows, begun.elapsed()))
     }
 
-    fn outcome(&self, router: Router, progress: &Progress) -> Result<Outcome, Failure> {
+    /// How a router did, and the real time until the trace began.
+    fn outcome(&self, router: Router, progress: &Progress) -> Result<(Outcome, Duration), Failure> {
         let (mut droppers, flood) = (self.droppers(), self.flood());
         let honest = self.messages.0.len();
         let mut messages = self.messages.0.clone();
@@ -128,11 +134,7 @@ impl Experiment {
             droppers: &droppers,
             seed: self.seed,
         };
-        if router == Router::Silbo {
-            ours::run(&walk, self.friends, self.trouble, progress)
-        } else {
-            Ok(router.run(&walk))
-        }
+        if router == Router::Silbo { ours::run(&walk, self, progress) } else { Ok((router.run(&walk), Duration::ZERO)) }
     }
 
     /// Who drops, drawn from the seed.

@@ -121,6 +121,9 @@ impl World {
 
     /// Remembers what is on its way into a relay.
     pub(crate) fn note_deposit(&mut self, relay: NodeId, bytes: &[u8]) {
+        if self.nodes[relay.0].serves.is_none() {
+            return;
+        }
         if let Ok(Frame::MboxReq(request)) = Frame::decode(bytes)
             && let Some(Op::Deposit(deposit)) = request.op
         {

@@ -31,13 +31,16 @@ pub mod network;
 pub mod node;
 pub mod oracle;
 pub mod people;
+pub mod process;
 pub mod progress;
 pub mod quantity;
 pub mod radio;
+mod rehearsal;
 pub mod routers;
 pub mod scenario_file;
 pub mod scenarios;
 pub mod trace;
+pub mod village_cost;
 pub mod wiretap;
 pub mod world;
 

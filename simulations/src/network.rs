@@ -85,6 +85,12 @@ impl Network {
         Some((self.links.get_mut(&(link.0 / 2))?, (link.0 % 2) as usize))
     }
 
+    /// The node that a frame on this link would reach, and in which of its runs it has to be.
+    pub(crate) fn reader(&self, id: LinkId) -> Option<(NodeId, u64)> {
+        let end = &self.links.get(&(id.0 / 2))?.ends[(id.0 % 2) as usize];
+        end.node.filter(|_| end.up)
+    }
+
     /// Links with a live engine at `node`.
     pub(crate) fn links_of(&self, node: NodeId) -> Vec<LinkId> {
         let known = self.links_at.get(&node).into_iter().flatten();

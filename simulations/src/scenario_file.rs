@@ -131,6 +131,7 @@ impl ScenarioFile {
                 )?,
                 clocks: self.faults.clocks,
             },
+            ..Experiment::default()
         };
         Ok((experiment, self.routers()?))
     }

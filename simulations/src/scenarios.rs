@@ -7,6 +7,11 @@ mod hostility;
 mod messages;
 mod trouble;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+
 use silbo_protocol::ids::MessageId;
 
 use crate::failure::Failure;
@@ -125,6 +130,34 @@ impl Scenario {
         Outcome { trace: world.trace.hash(), steps: world.trace.steps(), virtual_ms: world.now_ms(), failure }
     }
 
+    /// Runs every seed, so many at once, and tells the outcomes in the order of the seeds as they come.
+    pub fn run_all(&self, seeds: Range<u64>, threads: usize, verbose: bool, mut tell: impl FnMut(u64, &Outcome)) {
+        let next = AtomicU64::new(seeds.start);
+        let (told, outcomes) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                let (told, next) = (told.clone(), &next);
+                scope.spawn(move || {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= seeds.end || told.send((seed, self.run(seed, verbose))).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(told);
+            let (mut early, mut due) = (BTreeMap::new(), seeds.start);
+            for (seed, outcome) in outcomes {
+                early.insert(seed, outcome);
+                while let Some(outcome) = early.remove(&due) {
+                    tell(due, &outcome);
+                    due += 1;
+                }
+            }
+        });
+    }
+
     /// The command that runs it again.
     pub fn replay(&self, seed: u64) -> String {
         format!("silbo-sim run --scenario {} --seed {seed} --verbose", self.name)
@@ -184,4 +217,18 @@ fn ensure_same_history(world: &World, a: NodeId, b: NodeId, messages: usize) -> 
     let at_b = world.node(b).history(&world.chat_of(a)?);
     ensure(at_a.len() == messages, &format!("{messages} messages were written, and one side shows {at_a:?}"))?;
     ensure(at_a == at_b, &format!("the two sides show different histories\n{at_a:?}\n{at_b:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_run_at_once_come_in_order_and_as_if_alone() {
+        let scenario = find("direct").expect("the scenario exists");
+        let mut told = Vec::new();
+        scenario.run_all(5..17, 3, false, |seed, outcome| told.push((seed, outcome.trace.clone())));
+        let alone: Vec<(u64, String)> = (5..17).map(|seed| (seed, scenario.run(seed, false).trace)).collect();
+        assert_eq!(told, alone);
+    }
 }

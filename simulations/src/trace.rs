@@ -70,7 +70,11 @@ impl Trace {
                 other => self.field(format!("{other:?}").as_bytes()),
             }
         }
-        self.field(format!("{:?}{:?}", step.reply, step.events).as_bytes());
+        if step.reply.is_empty() && step.events.is_empty() {
+            self.field(b"[][]");
+        } else {
+            self.field(format!("{:?}{:?}", step.reply, step.events).as_bytes());
+        }
         if self.verbose {
             eprintln!("{at_ms:>10} {} -> {}", node.0, step_in_words(step));
         }

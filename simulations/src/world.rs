@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::invariants::Ledger;
 use crate::network::{Network, Reach};
 use crate::node::{Node, NodeId, PlannedCrash};
+use crate::rehearsal::Rehearsed;
 use crate::trace::Trace;
 use crate::wiretap::Wiretap;
 
@@ -56,10 +57,13 @@ pub struct World {
     pub(crate) pending: BTreeMap<RequestId, NodeId>,
     now_ms: u64,
     sequence: u64,
-    heap: BTreeMap<(u64, u64), Happening>,
+    pub(crate) heap: BTreeMap<(u64, u64), Happening>,
     next_request: u64,
     failure: Option<Failure>,
     pub(crate) keeps_history: bool,
+    pub(crate) threads: usize,
+    /// What engines made of frames that are about to arrive.
+    pub(crate) rehearsed: BTreeMap<NodeId, Rehearsed>,
     recorder: Option<(NodeId, Vec<Vec<u8>>)>,
     pub(crate) wiretap: Wiretap,
 }
@@ -84,6 +88,8 @@ impl World {
             next_request: 0,
             failure: None,
             keeps_history: true,
+            threads: 1,
+            rehearsed: BTreeMap::new(),
             recorder: None,
             wiretap: Wiretap::default(),
         }
@@ -93,6 +99,11 @@ impl World {
     /// runs of many nodes fit into memory.
     pub fn forget_history(&mut self) {
         self.keeps_history = false;
+    }
+
+    /// Runs engines on so many threads where that cannot be told from one, see [`crate::rehearsal`].
+    pub fn set_threads(&mut self, threads: usize) {
+        self.threads = threads;
     }
 
     /// Virtual milliseconds since the beginning.
@@ -157,6 +168,7 @@ impl World {
         }
         node.disk.allow_reads();
         node.run += 1;
+        let before = node.peer.clone();
         node.started_at_ms = now_ms;
         node.moment_base = moment_base;
         node.peer = address::peer_key(derive(self.seed, "peer", id.0 as u64, node.run));
@@ -173,9 +185,9 @@ impl World {
             }
             Err(error) => self.broken("I1", id, format!("does not open what it has committed: {error}")),
         }
-        let (run, peer) = (self.nodes[id.0].run, self.nodes[id.0].peer.clone());
-        if run > 1 {
-            self.peers.retain(|_, node| *node != id);
+        let peer = self.nodes[id.0].peer.clone();
+        if self.peers.get(&before) == Some(&id) {
+            self.peers.remove(&before);
         }
         self.peers.insert(peer, id);
         self.tell_address(id);
@@ -316,6 +328,9 @@ impl World {
             return false;
         };
         self.now_ms = at_ms;
+        if let Happening::Frame { link, bytes } = &happening {
+            self.rehearse(*link, bytes);
+        }
         match happening {
             Happening::Start { node } => self.start(node),
             Happening::Wake { node, generation } => {

@@ -78,6 +78,7 @@ pub(super) fn contact(contact: ContactView) -> types::Contact {
         presence: contact.presence,
         read_receipts: contact.read_receipts,
         typing: contact.typing,
+        carrier: contact.carrier,
         added_at: contact.added_at.0,
     }
 }
@@ -232,6 +233,7 @@ pub(super) fn mesh(view: MeshView) -> types::Mesh {
         max_envelopes: view.settings.envelopes_max,
         max_bytes: view.settings.bytes_max,
         carried: view.carried,
+        pinned: view.pinned,
         carried_bytes: view.carried_bytes,
         vaccines: view.vaccines,
         waiting: view.waiting,

@@ -339,6 +339,7 @@ pub(super) mod tests {
             presence: true,
             read_receipts: true,
             typing: true,
+            carrier: false,
             added_at: UnixTime(0),
         }
     }

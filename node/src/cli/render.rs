@@ -131,7 +131,11 @@ fn willingness(mesh: &Value) -> String {
 }
 
 fn carried(mesh: &Value) -> String {
-    format!("{} messages, {}", number(mesh, "carried"), describe_bytes(number(mesh, "carriedBytes")))
+    let pinned = match number(mesh, "pinned") {
+        0 => String::new(),
+        count => format!(", {count} of them for friends"),
+    };
+    format!("{} messages, {}{pinned}", number(mesh, "carried"), describe_bytes(number(mesh, "carriedBytes")))
 }
 
 /// `mesh.status`
@@ -257,6 +261,7 @@ pub fn contact(value: &Value, time: &LocalTime) -> String {
         ("verified", format!("{}{changed}", text(value, "verification"))),
         ("reachable", presence(value)),
         ("messages kept", kept),
+        ("carries for me", if flag(value, "carrier") { "yes, appointed".to_owned() } else { String::new() }),
         ("added", minute(value, "addedAt", time)),
         ("id", text(value, "id")),
     ])

@@ -90,10 +90,10 @@ fn connection(sums: &[Element]) -> Polynomial {
             continue;
         }
         let before = current.clone();
-        let factor = multiply(gap, invert(previous_gap));
+        let factor = Multiples::of(multiply(gap, invert(previous_gap)));
         current.resize(current.len().max(previous.len() + shift), 0);
         for (c, p) in current[shift..].iter_mut().zip(&previous) {
-            *c ^= multiply(factor, *p);
+            *c ^= factor.times(*p);
         }
         if 2 * length <= n {
             length = n + 1 - length;
@@ -139,8 +139,9 @@ fn trace(mut b: Element, frobenius: &[Polynomial]) -> Polynomial {
     let mut sum = Vec::new();
     for power in frobenius {
         sum.resize(power.len().max(sum.len()), 0);
+        let multiples = Multiples::of(b);
         for (s, c) in sum.iter_mut().zip(power) {
-            *s ^= multiply(b, *c);
+            *s ^= multiples.times(*c);
         }
         b = multiply(b, b);
     }
@@ -160,9 +161,9 @@ fn cut(factor: Polynomial, trace: &Polynomial) -> Vec<Polynomial> {
 /// Monic.
 fn common_divisor(mut a: Polynomial, mut b: Polynomial) -> Polynomial {
     while let Some(lead) = b.last() {
-        let inverse = invert(*lead);
+        let inverse = Multiples::of(invert(*lead));
         for c in &mut b {
-            *c = multiply(*c, inverse);
+            *c = inverse.times(*c);
         }
         (a, b) = (b.clone(), remainder(a, &b));
     }
@@ -186,8 +187,9 @@ fn divide(mut a: Polynomial, monic: &Polynomial) -> (Polynomial, Polynomial) {
         let lead = a[at + degree];
         quotient[at] = lead;
         if lead != 0 {
+            let lead = Multiples::of(lead);
             for (c, m) in a[at..].iter_mut().zip(monic) {
-                *c ^= multiply(lead, *m);
+                *c ^= lead.times(*m);
             }
         }
     }
@@ -198,17 +200,32 @@ fn divide(mut a: Polynomial, monic: &Polynomial) -> (Polynomial, Polynomial) {
     (quotient, a)
 }
 
-/// Four bits at a time, from the top: every value stays below 2^52.
 fn multiply(a: Element, b: Element) -> Element {
-    let mut multiples = [0; 16];
-    for n in 1..16_usize {
-        multiples[n] = if n % 2 == 1 { multiples[n - 1] ^ a } else { multiples[n / 2] << 1 };
+    Multiples::of(a).times(b)
+}
+
+/// An element times every polynomial of degree below 4: what a factor that comes often is made into once.
+struct Multiples([u64; 16]);
+
+impl Multiples {
+    fn of(a: Element) -> Self {
+        let mut multiples = [0; 16];
+        for n in 1..16_usize {
+            multiples[n] = if n % 2 == 1 { multiples[n - 1] ^ a } else { multiples[n / 2] << 1 };
+        }
+        Self(multiples)
     }
-    let mut product = 0;
-    for nibble in (0..12).rev() {
-        product = reduce(product << 4 ^ multiples[(b >> (4 * nibble) & 15) as usize]);
+
+    /// Four bits at a time. A multiple is below 2^51, so that four of them side by side, and what is left of the sixteen
+    /// bits before, fit into 64 bits.
+    fn times(&self, b: Element) -> Element {
+        let multiple = |nibble: u32| self.0[(b >> (4 * nibble) & 15) as usize];
+        let four =
+            |from: u32| multiple(from) ^ multiple(from + 1) << 4 ^ multiple(from + 2) << 8 ^ multiple(from + 3) << 12;
+        let high = reduce(four(8));
+        let middle = reduce(high << 16 ^ four(4));
+        reduce(middle << 16 ^ four(0))
     }
-    product
 }
 
 /// z^48 = z^5 + z^3 + z^2 + 1.

@@ -11,13 +11,16 @@ use crate::store::StoreError;
 use crate::wire::bag::Bag;
 use crate::wire::envelope::Envelope;
 
+/// Bytes of a bag without anything in it, at most.
+const BAG_OVERHEAD: usize = 64;
 /// What a bag holds beside its envelopes, at most, each.
 const PARCEL_OVERHEAD: usize = 16;
 const VACCINE_BYTES: usize = 18;
 
 impl Engine {
     /// Fills a bag with own mail (all, or to one contact) and, unless it is for one contact, with what is carried for
-    /// others. It counts as one copy of each.
+    /// others. It counts as one copy of each. Own mail that nobody has yet comes first; then a bag goes on where the one
+    /// before it was full, so that several small ones hold all there is before they repeat anything.
     pub(super) fn pack_bag(
         &mut self,
         chat: Option<ChatId>,
@@ -38,30 +41,43 @@ impl Engine {
                 items.extend(waiting.into_iter().map(|(seq, size)| (Item::Own(of, seq), size)));
             }
         }
-        let own = items.len();
         if chat.is_none() {
             let carried = self.carried.copies().filter(|(_, c)| c.expires_at > turn.now.unix);
             items.extend(carried.map(|(cid, copy)| (Item::Copy(*cid), copy.size as usize)));
         }
-        let (mut bag, mut bytes, mut left) = (Bag::default(), 64, 0);
-        let mut packed_own = 0;
-        for (place, (item, size)) in items.into_iter().enumerate() {
-            if bytes + size + PARCEL_OVERHEAD > bytes_max {
+        items.sort_unstable_by_key(|(item, _)| *item);
+        let from = self.bag_from.map_or(0, |from| items.partition_point(|(item, _)| *item < from));
+        items.rotate_left(from);
+        // Stable: both parts stay in turn.
+        items.sort_by_key(|(item, _)| !self.is_new_mail(item));
+        let (mut bag, mut bytes, mut left) = (Bag::default(), BAG_OVERHEAD, 0);
+        let (mut packed_own, mut full_at) = (0, None);
+        for (item, size) in items {
+            let size = size + PARCEL_OVERHEAD;
+            if full_at.is_some() || bytes + size > bytes_max {
                 left += 1;
+                // What fits into no bag of this size must not keep the rest out.
+                full_at = full_at.or(Some(item).filter(|_| BAG_OVERHEAD + size <= bytes_max));
                 continue;
             }
             if let Some(parcel) = self.parcel(item, turn)? {
                 bytes += parcel.envelope.len() + PARCEL_OVERHEAD;
-                packed_own += u32::from(place < own);
+                packed_own += u32::from(matches!(item, Item::Own(..)));
                 bag.parcels.push(parcel);
             }
         }
+        self.bag_from = full_at.or(self.bag_from);
         let room = bytes_max.saturating_sub(bytes) / VACCINE_BYTES;
         bag.vaccines = self.wire_vaccines(room);
         let carried = u32::try_from(bag.parcels.len()).unwrap_or(u32::MAX).saturating_sub(packed_own);
         let vaccines = u32::try_from(bag.vaccines.len()).unwrap_or(u32::MAX);
         let view = BagView { own: packed_own, carried, vaccines, refused: left, for_me: 0 };
         Ok(Ok(Reply::BagPacked { bag: bag.encode(), text: bag.text(), view }))
+    }
+
+    /// Own mail that was handed to nobody.
+    fn is_new_mail(&self, item: &Item) -> bool {
+        matches!(item, Item::Own(chat, seq) if self.outbox.flight(chat, *seq).is_some_and(|flight| flight.sprayed == 0))
     }
 
     /// Takes everything out of a bag, as an encounter would; twice does no harm.

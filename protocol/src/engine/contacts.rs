@@ -213,6 +213,7 @@ impl Engine {
             presence: rec.presence_allowed,
             read_receipts: rec.read_receipts,
             typing: rec.typing,
+            carrier: rec.carrier,
             added_at: crate::time::UnixTime(rec.added_at),
         })
     }

@@ -71,6 +71,8 @@ pub(super) struct Meeting {
     /// What they have and we lack, until they have said what they give.
     lacking: Vec<ItemId>,
     asked: BTreeSet<ItemId>,
+    /// What would have been asked for, had another link not been about to bring it.
+    pub(super) postponed: BTreeMap<ItemId, Offer>,
     owed: VecDeque<ItemId>,
     in_flight: usize,
     window_since: Moment,
@@ -106,7 +108,7 @@ enum Comparing {
 }
 
 /// Something this side has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Item {
     Copy(Cid),
     Own(ChatId, u64),
@@ -150,6 +152,7 @@ impl Engine {
         MeshView {
             settings: self.carried.settings(),
             carried: count(self.carried.len()),
+            pinned: count(self.carried.pinned_count()),
             carried_bytes: self.carried.bytes(),
             vaccines: count(self.carried.vaccine_count()),
             waiting: self.outbox.messages(),
@@ -162,7 +165,7 @@ impl Engine {
         }
     }
 
-    fn couriers_write(&mut self, writes: Vec<crate::store::Write>, turn: &mut Turn) {
+    pub(super) fn couriers_write(&mut self, writes: Vec<crate::store::Write>, turn: &mut Turn) {
         for write in writes {
             turn.extend_seen(write);
         }
@@ -204,6 +207,7 @@ impl Engine {
             pool,
             lacking: Vec::new(),
             asked: BTreeSet::new(),
+            postponed: BTreeMap::new(),
             owed: VecDeque::new(),
             in_flight: 0,
             window_since: turn.now.moment,
@@ -405,25 +409,30 @@ impl Engine {
     }
 
     pub(super) fn have_arrived(&mut self, link: LinkId, offers: &[Offer], turn: &mut Turn) {
-        let carries = self.carried.settings().enabled;
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
-        if !meeting.met {
-            return;
+        if meeting.met {
+            let lacking = std::mem::take(&mut meeting.lacking);
+            self.ask_for(link, offers, lacking, turn);
         }
+    }
+
+    /// Asks for what is welcome of these offers, and for what is recognised or drawn of what was not offered.
+    pub(super) fn ask_for(&mut self, link: LinkId, offers: &[Offer], lacking: Vec<ItemId>, turn: &mut Turn) {
+        let carries = self.carried.settings().enabled;
+        let Some(meeting) = self.links.get(&link).and_then(|l| l.meeting.as_deref()) else { return };
         let namer = meeting.namer;
         let unknown = |id: &ItemId| !meeting.items.contains_key(id) && !meeting.asked.contains(id);
         let fits = |o: &&Offer| o.gives && carries && o.size as usize <= CARRIED_TEXT_BYTES_MAX && unknown(&o.id);
         let given: Vec<Offer> = offers.iter().filter(fits).copied().collect();
-        let others = offers.iter().filter(|o| !o.gives).map(|o| o.id).chain(meeting.lacking.iter().copied());
+        let others = offers.iter().filter(|o| !o.gives).map(|o| o.id).chain(lacking);
         let others: BTreeSet<ItemId> = others.filter(|id| unknown(id)).collect();
-        meeting.lacking.clear();
         let all: Vec<ItemId> = given.iter().map(|o| o.id).chain(others.iter().copied()).collect();
         let near = self.recognised(&all);
         let refused: BTreeSet<ItemId> =
             self.carried.refused(turn.now.unix).map(|(tag, cid)| namer.envelope(tag, cid)).collect();
         let weight = |o: &Offer| {
             let distance = near.get(&o.id).copied().unwrap_or(routing::DISTANCE_MAX);
-            routing::weight(distance, o.copies.saturating_add(1))
+            (distance, routing::weight(distance, o.copies.saturating_add(1)))
         };
         let weights: Vec<_> = given.iter().map(weight).collect();
         let taken = self.carried.would_take(&weights);
@@ -447,9 +456,23 @@ impl Engine {
         }
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
         want.truncate(ENCOUNTER_ASKED_MAX.saturating_sub(meeting.asked.len()));
+        let (later, want): (Vec<ItemId>, Vec<ItemId>) =
+            want.into_iter().partition(|id| self.coming.elsewhere_or_ask(id, link, turn.now.moment));
         meeting.asked.extend(want.iter().copied());
+        meeting.postponed.retain(|id, _| !meeting.asked.contains(id));
+        let offered: BTreeMap<ItemId, Offer> = offers.iter().map(|offer| (offer.id, *offer)).collect();
+        for id in later {
+            let offered = offered.get(&id).copied();
+            if meeting.postponed.len() < ENCOUNTER_ASKED_MAX {
+                meeting.postponed.insert(id, offered.unwrap_or(Offer { id, copies: 0, size: 0, gives: false }));
+            }
+        }
+        let postponed = !meeting.postponed.is_empty();
         for part in want.chunks(ENCOUNTER_IDS_PER_FRAME_MAX) {
             turn.frame(link, &Frame::Want(part.to_vec()));
+        }
+        if postponed {
+            self.arm_asking(turn.now.moment);
         }
     }
 
@@ -563,6 +586,7 @@ impl Engine {
         if !meeting.asked.remove(&id) || meeting.items.contains_key(&id) {
             return Ok(());
         }
+        self.coming.arrived(&envelope.tag);
         meeting.roll_window(turn.now.moment);
         meeting.window_parcels = meeting.window_parcels.saturating_add(1);
         meeting.window_bytes = meeting.window_bytes.saturating_add(parcel.envelope.len() as u64);
@@ -723,6 +747,11 @@ impl Engine {
             Item::Vaccine(_) => false,
         };
         let id = meeting.namer.envelope(&tag, &cid);
+        if meeting.postponed.remove(&id).is_some() {
+            // They have it, and it came by another link meanwhile.
+            meeting.remember(id, item);
+            return;
+        }
         if (no_infra && !radio) || meeting.items.contains_key(&id) {
             return;
         }
@@ -812,3 +841,7 @@ fn read_times(bytes: &[u8]) -> Option<(UnixTime, UnixTime)> {
     let (at, end) = bytes.split_first_chunk()?;
     Some((UnixTime(u64::from_be_bytes(*at)), UnixTime(u64::from_be_bytes(end.try_into().ok()?))))
 }
+
+#[cfg(test)]
+#[path = "couriers_tests.rs"]
+mod tests;

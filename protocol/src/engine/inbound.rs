@@ -197,6 +197,8 @@ impl Engine {
         let same_chain = position.0 == live.registered.0;
         let known = before.into_iter().filter(|_| same_chain).map(|(tag, place)| (place, tag)).collect();
         live.tags = live.session.tags_beyond(&known);
+        // Some two hundred of each contact stay in memory.
+        live.tags.shrink_to_fit();
         for (tag, place) in &live.tags {
             self.tags.insert(*tag, TagOwner::Session(id, *place));
         }

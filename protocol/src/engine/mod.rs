@@ -13,6 +13,7 @@
 
 mod account;
 mod bags;
+mod coming;
 mod contacts;
 mod couriers;
 mod groups;
@@ -46,6 +47,7 @@ use crate::store::{Store, StoreError};
 use crate::time::{Moment, Now, UnixTime};
 
 use account::Own;
+use coming::Coming;
 use contacts::Contact;
 use groups::Group;
 use invites::Invite;
@@ -85,6 +87,7 @@ pub struct Engine {
     timers: Timers,
     mail: MailboxServer,
     carried: CarrierStore,
+    coming: Coming,
     rate: Rate,
     /// When each peer was last met, by its pool: coming back at once is no new encounter.
     last_met: BTreeMap<Pool, Moment>,
@@ -99,6 +102,8 @@ pub struct Engine {
     run_key: Option<[u8; 16]>,
     handed_over: u64,
     taken: u64,
+    /// The first item that had no room in the last bag.
+    bag_from: Option<couriers::Item>,
     /// Stored skipped keys, oldest first.
     skipped: BTreeMap<SessionId, VecDeque<Tag>>,
     /// How far housekeeping has looked through old notes.
@@ -170,6 +175,7 @@ impl Engine {
             timers: Timers::default(),
             mail,
             carried: CarrierStore::default(),
+            coming: Coming::default(),
             rate: Rate::default(),
             unpublished: BTreeMap::new(),
             last_met: BTreeMap::new(),
@@ -179,6 +185,7 @@ impl Engine {
             run_key: None,
             handed_over: 0,
             taken: 0,
+            bag_from: None,
             skipped: BTreeMap::new(),
             swept_seen: None,
             swept_gone: None,
@@ -251,6 +258,7 @@ impl Engine {
                 Timer::MailSweep => self.mail_sweep(turn)?,
                 Timer::SweepCarried => self.sweep_carried(turn),
                 Timer::Publish => self.publish_due(turn),
+                Timer::AskAgain => self.ask_again(turn),
                 Timer::TellAddresses => self.tell_addresses(turn)?,
                 Timer::CompareLetters => self.compare_everywhere(turn),
                 Timer::LettersOverdue => self.letters_overdue(turn),

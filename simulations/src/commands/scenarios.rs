@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use silbo_simulations::process;
 use silbo_simulations::scenario_file::ScenarioFile;
-use silbo_simulations::scenarios::{self, Scenario};
+use silbo_simulations::scenarios::{self, Outcome, Scenario};
 
 /// Arguments of `silbo-sim run`.
 #[derive(Args)]
@@ -22,6 +23,9 @@ pub struct Run {
     /// How many seeds to run, counted up from the first.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
+    /// Seeds of a built-in scenario that run at once. Outcomes come in the order of the seeds all the same.
+    #[arg(long, default_value_t = process::cores())]
+    threads: usize,
     /// Print every input and step of a built-in scenario.
     #[arg(long)]
     verbose: bool,
@@ -51,10 +55,11 @@ impl Run {
             None => scenarios::ALL.iter().collect(),
         };
         let mut failed = false;
+        // What several worlds print about themselves cannot be read.
+        let threads = if self.verbose { 1 } else { self.threads };
         for scenario in chosen {
-            for seed in self.seed..self.seed.saturating_add(self.seeds) {
-                failed |= !run(scenario, seed, self.verbose);
-            }
+            let seeds = self.seed..self.seed.saturating_add(self.seeds);
+            scenario.run_all(seeds, threads, self.verbose, |seed, outcome| failed |= !tell(scenario, seed, outcome));
         }
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -75,8 +80,7 @@ impl Run {
     }
 }
 
-fn run(scenario: &Scenario, seed: u64, verbose: bool) -> bool {
-    let outcome = scenario.run(seed, verbose);
+fn tell(scenario: &Scenario, seed: u64, outcome: &Outcome) -> bool {
     let verdict = if outcome.failure.is_some() { "FAILED" } else { "passed" };
     println!(
         "{verdict} {:<16} seed {seed:<6} {:>7} steps {:>9} virtual s  trace {}",

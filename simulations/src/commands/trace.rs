@@ -80,6 +80,7 @@ impl Trace {
             flood: self.flood,
             friends: self.friends,
             trouble: Trouble::default(),
+            ..Experiment::default()
         };
         let routers = self.router.map_or_else(|| Router::ALL.to_vec(), |router| vec![router]);
         print(&experiment, &routers, self.json)

@@ -7,13 +7,14 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use silbo_protocol::carry::store::CarrySettings;
 use silbo_protocol::input::{InviteKind, Request};
 use silbo_protocol::step::Reply;
 use silbo_protocol::time::{DAY_MS, HOUR_MS};
 
-use super::{NOBODY, TEXT_BYTES, Trouble};
+use super::{Experiment, NOBODY, TEXT_BYTES, Trouble};
 use crate::chaos::Chaos;
 use crate::failure::Failure;
 use crate::network::Reach;
@@ -45,14 +46,23 @@ struct Ours<'a> {
     absent: Vec<NodeId>,
 }
 
-pub(super) fn run(walk: &Walk<'_>, friends: u8, trouble: Trouble, progress: &Progress) -> Result<Outcome, Failure> {
+/// How it went, and the real time until the trace began.
+pub(super) fn run(
+    walk: &Walk<'_>,
+    experiment: &Experiment,
+    progress: &Progress,
+) -> Result<(Outcome, Duration), Failure> {
+    let begun = Instant::now();
     let mut world = World::new(walk.seed);
     world.forget_history();
+    world.set_threads(experiment.threads);
     world.dht.down = true;
+    let (friends, trouble) = (experiment.friends, experiment.trouble);
     let mut ours = Ours { walk, friends, trouble, progress, world, people: Vec::new(), absent: Vec::new() };
     ours.make_accounts()?;
     ours.make_contacts()?;
-    ours.walk_through()
+    let prepared = begun.elapsed();
+    Ok((ours.walk_through()?, prepared))
 }
 
 impl Ours<'_> {

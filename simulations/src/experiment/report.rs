@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Experiment;
+use crate::process;
 use crate::routers::{Outcome, Router};
 
 /// The result of a comparison. The figures at the top are those of `router`.
@@ -32,6 +33,8 @@ pub struct Report {
     pub wall_s: f64,
     /// Real microseconds that `router` took for a person and an hour of the trace.
     pub wall_us_per_node_hour: Option<f64>,
+    /// Real seconds of that before the trace begins: accounts and contacts are made.
+    pub prepare_s: f64,
     /// Most memory this process has used so far, where the system says so.
     pub memory_mib: Option<u64>,
     /// Hash over everything that happened in the run of `router`.
@@ -73,16 +76,19 @@ pub struct Figures {
     pub wall_s: f64,
 }
 
+/// One router's run.
+pub(super) struct Row {
+    pub(super) router: Router,
+    pub(super) outcome: Outcome,
+    pub(super) wall: Duration,
+    pub(super) prepared: Duration,
+}
+
 impl Report {
-    pub(super) fn new(
-        experiment: &Experiment,
-        best: &[Option<u64>],
-        rows: &[(Router, Outcome, Duration)],
-        wall: Duration,
-    ) -> Self {
+    pub(super) fn new(experiment: &Experiment, best: &[Option<u64>], rows: &[Row], wall: Duration) -> Self {
         let messages = experiment.messages.0.len();
         let oracle_delivered = best.iter().flatten().count();
-        let figures = |(router, outcome, wall): &(Router, Outcome, Duration)| {
+        let figures = |Row { router, outcome, wall, .. }: &Row| {
             let delivered = outcome.delays.iter().flatten().count();
             Figures {
                 router: router.name(),
@@ -108,12 +114,13 @@ impl Report {
             median_delay_s: subject.and_then(|row| row.median_delay_s),
             oracle_median_delay_s: median_s(best),
             wall_s: rounded(wall.as_secs_f64()),
-            wall_us_per_node_hour: rows.first().and_then(|(_, _, wall)| {
+            wall_us_per_node_hour: rows.first().and_then(|Row { wall, .. }| {
                 let node_hours = experiment.trace.people() as f64 * experiment.trace.end_ms() as f64 / 3_600_000.0;
                 (node_hours > 0.0).then(|| rounded(wall.as_secs_f64() * 1e6 / node_hours))
             }),
-            memory_mib: memory_mib(),
-            trace_hash: rows.first().map_or_else(String::new, |(_, outcome, _)| outcome.hash.clone()),
+            prepare_s: rows.first().map_or(0.0, |row| rounded(row.prepared.as_secs_f64())),
+            memory_mib: process::memory_mib(),
+            trace_hash: rows.first().map_or_else(String::new, |row| row.outcome.hash.clone()),
             router: subject.map_or("", |row| row.router),
             nodes: experiment.trace.people(),
             contacts: experiment.trace.contacts().len(),
@@ -159,14 +166,6 @@ impl Report {
         ));
         out
     }
-}
-
-/// Peak resident memory of this process, as Linux tells it.
-fn memory_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kib / 1_024)
 }
 
 fn number(value: Option<f64>, decimals: usize) -> String {

@@ -185,6 +185,8 @@ pub struct Contact {
     pub read_receipts: bool,
     /// They are told when we write.
     pub typing: bool,
+    /// Appointed to carry for us, see `mesh.appoint`.
+    pub carrier: bool,
     /// When the contact was made.
     pub added_at: u64,
 }
