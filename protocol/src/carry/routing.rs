@@ -18,6 +18,8 @@ use crate::time::{HOUR_MS, Moment};
 pub const COVER_ASK_ONE_IN: u64 = 50;
 /// The distance of an envelope nobody known asks for.
 pub const DISTANCE_MAX: u8 = 3;
+/// An envelope of one's own says it has travelled for up to so much longer than it has.
+pub const DISGUISE_MINUTES_MAX: u64 = 30;
 /// Below this pressure (half full) copies are made freely.
 const PRESSURE_ROOMY: u8 = 128;
 /// Copies made of an envelope where people meet often, and where they rarely do.
@@ -66,7 +68,7 @@ pub fn gives(copies: u8, own_rate: u8, their_rate: u8, their_pressure: u8) -> bo
 pub fn disguise(copies: u8, chance: &mut Chance) -> (u8, u8, u32) {
     let small = |bound: u64, chance: &mut Chance| u8::try_from(chance.below(bound)).unwrap_or(0);
     let (more, hops) = (small(3, chance), small(3, chance));
-    (copies.saturating_add(more).saturating_sub(1).max(1), hops, u32::from(small(31, chance)))
+    (copies.saturating_add(more).saturating_sub(1).max(1), hops, u32::from(small(DISGUISE_MINUTES_MAX + 1, chance)))
 }
 
 /// Encounters in the last 24 hours, by the hour. One byte of it is told to peers.
@@ -125,7 +127,7 @@ mod tests {
         #[test]
         fn a_disguise_is_small(copies in 1_u8..=100, seed: [u8; 32]) {
             let (seen, hops, age_min) = disguise(copies, &mut Chance::from_seed(seed));
-            prop_assert!(seen >= 1 && (copies - 1..copies + 2).contains(&seen) && hops <= 2 && age_min <= 30);
+            prop_assert!(seen >= 1 && (copies - 1..copies + 2).contains(&seen) && hops <= 2 && u64::from(age_min) <= DISGUISE_MINUTES_MAX);
         }
     }
 

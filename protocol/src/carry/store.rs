@@ -24,8 +24,11 @@ use crate::store::{Store, StoreError, Table, Write};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, UnixTime};
 use crate::wire::envelope::{Class, Envelope};
 
-/// How much clocks may disagree before mail counts as expired, and what the expiry hour of an envelope was rounded by.
+/// How much clocks may disagree before mail counts as expired by its expiry hour, and what that hour was rounded by.
 const CLOCK_TOLERANCE_MS: u64 = 3 * HOUR_MS;
+/// By the time it says it has travelled an envelope counts as expired sooner: no clocks are compared, and it only looks
+/// older than it is by what its writer made up.
+const AGE_TOLERANCE_MS: u64 = routing::DISGUISE_MINUTES_MAX * MINUTE_MS;
 /// A vaccine outlives any copy it was made for.
 const VACCINE_AGE_MS: u64 = 30 * DAY_MS;
 /// What there was no room for is not asked for again for so long, or it would come back at every encounter.
@@ -348,7 +351,7 @@ impl CarrierStore {
         if envelope.len() > size_max {
             return Err(Refusal::TooLarge);
         }
-        let left = parsed.head.ttl.ms().saturating_add(CLOCK_TOLERANCE_MS).saturating_sub(travelled);
+        let left = parsed.head.ttl.ms().saturating_add(AGE_TOLERANCE_MS).saturating_sub(travelled);
         copy.expires_at = parsed.head.expires_at(now).after_ms(CLOCK_TOLERANCE_MS).min(now.after_ms(left));
         (copy.pool, copy.distance) = (pool, distance);
         if copy.expires_at <= now || copy.hops > CARRIED_HOPS_MAX {

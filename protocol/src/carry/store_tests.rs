@@ -167,8 +167,23 @@ fn a_lifetime_counts_from_when_it_set_out_not_from_when_it_came() {
     let age_min = 6 * 24 * 60;
     let (cid, _) = carried.put(&text(1), Parcel { age_min, ..parcel(8) }, 3, Pool(1), NOW).unwrap();
     let ends = carried.copy(&cid).unwrap().expires_at;
-    assert!(ends <= NOW.after_ms(Ttl::Days7.ms() - 6 * DAY_MS + CLOCK_TOLERANCE_MS));
+    assert!(ends <= NOW.after_ms(Ttl::Days7.ms() - 6 * DAY_MS + AGE_TOLERANCE_MS));
     assert_eq!(carried.copy(&cid).unwrap().age_min(NOW.after_ms(HOUR_MS)), age_min + 60);
+}
+
+#[test]
+fn an_envelope_is_offered_until_its_lifetime_is_over_and_hardly_longer() {
+    for (age_min, made_up_min) in [(0, 0), (0, 30), (7 * 60, 0), (23 * 60, 30)] {
+        let mut carried = store(10);
+        let written = UnixTime(NOW.0 - u64::from(age_min) * MINUTE_MS);
+        let head = EnvelopeHead::new(Class::Text, DAY_MS, written, &mut Chance::from_seed([5; 32]));
+        let mut bytes = head.with_tag(&tagged(1).1).to_vec();
+        bytes.extend_from_slice(&[1; 200]);
+        let parcel = Parcel { age_min: age_min + made_up_min, ..parcel(8) };
+        let (cid, _) = carried.put(&bytes, parcel, 3, Pool(1), NOW).unwrap();
+        let (ends, over) = (carried.copy(&cid).unwrap().expires_at, written.after_ms(DAY_MS));
+        assert!(over <= ends && ends <= over.after_ms(AGE_TOLERANCE_MS), "{age_min} min old: {ends:?}, not {over:?}");
+    }
 }
 
 #[derive(Clone, Debug)]
