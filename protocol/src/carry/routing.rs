@@ -5,8 +5,8 @@
 //!   distance   0 for this device · 1 a friend's sheet asks for it · 2 the sheet of a friend's friend · 3 nobody known
 //!   weight     distance⁴ · (n + 1)³          the heaviest goes first, the lightest is handed over first
 //! ```
-//! A copy is given to anybody while it has few (`n` below [`copies_max`]) or while the other side has much room; beyond
-//! that only to who asks: the recipient, somebody with a sheet entry, or cover. Nothing about people is used or told:
+//! A copy is given to anybody while it has few (`n` below [`copies_max`]), or not many and the other side has much room;
+//! beyond that only to who asks: the recipient, somebody with a sheet entry, or cover. Nothing about people is used or told:
 //! no destinations, no histories, no predictions. `docs/decisions.md` has the measurements behind each number.
 
 use crate::carry::store::Copy;
@@ -22,9 +22,11 @@ pub const DISTANCE_MAX: u8 = 3;
 pub const DISGUISE_MINUTES_MAX: u64 = 30;
 /// Below this pressure (half full) copies are made freely.
 const PRESSURE_ROOMY: u8 = 128;
-/// Copies made of an envelope where people meet often, and where they rarely do.
+/// Copies known of an envelope up to which it is given freely where people meet often, and where they rarely do or
+/// there is room. Each new copy raises the number by one at both ends only, so 9 allows 2^8 = 256 copies in all: in a
+/// small community everybody, in a large one a bound that does not grow with it.
 const COPIES_MIN: u32 = 4;
-const COPIES_MAX: u32 = 24;
+const COPIES_MAX: u32 = 9;
 /// Encounters a day of two carriers together at which one copy is enough to start with: 2 · 96.
 const RATE_OF_ONE_COPY: u32 = 192;
 
@@ -60,7 +62,8 @@ pub fn copies_max(own_rate: u8, their_rate: u8) -> u8 {
 
 /// Whether an envelope is offered to whoever wants it.
 pub fn gives(copies: u8, own_rate: u8, their_rate: u8, their_pressure: u8) -> bool {
-    copies < copies_max(own_rate, their_rate) || their_pressure < PRESSURE_ROOMY
+    let roomy = their_pressure < PRESSURE_ROOMY && u32::from(copies) < COPIES_MAX;
+    roomy || copies < copies_max(own_rate, their_rate)
 }
 
 /// How an envelope of one's own looks to whoever gets it: as if it had come from somebody else. Copies (on average as
@@ -133,12 +136,13 @@ mod tests {
 
     #[test]
     fn rare_meetings_make_more_copies() {
-        assert_eq!(copies_max(0, 0), 24);
-        assert_eq!(copies_max(20, 20), 23);
+        assert_eq!(copies_max(0, 0), 9);
+        assert_eq!(copies_max(30, 30), 9);
         assert_eq!(copies_max(40, 40), 5);
         assert_eq!(copies_max(255, 255), 4);
-        assert!(gives(200, 9, 9, 0), "there is room");
-        assert!(!gives(200, 9, 9, 255));
+        assert!(gives(8, 255, 255, 0), "there is room");
+        assert!(!gives(8, 255, 255, 255));
+        assert!(!gives(9, 0, 0, 0), "there are enough");
     }
 
     #[test]
