@@ -154,6 +154,10 @@ pub const CARRIED_BULK_BYTES_MAX: usize = 16 * 1_024;
 pub const CARRIED_HOPS_MAX: u8 = 32;
 /// Bodies with the same tag that are carried: somebody who copies a tag cannot push the real one out.
 pub const BODIES_PER_TAG_MAX: usize = 2;
+/// Envelopes kept for friends beside what is carried for anybody, and never more than that: 4 MiB of a kilobyte each.
+pub const PINNED_ENVELOPES_MAX: u32 = 4_096;
+/// Their bytes.
+pub const PINNED_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 /// Share of the carried envelopes that may come from one peer before its own make room first, in percent.
 pub const POOL_SHARE_PERCENT: usize = 10;
 /// A pool below this many envelopes is never over its share.

@@ -531,7 +531,9 @@ pub struct MeshView {
     pub settings: CarrySettings,
     /// Envelopes of others it carries.
     pub carried: u32,
-    /// Their bytes.
+    /// Of them, what friends have asked it to keep for them.
+    pub pinned: u32,
+    /// Bytes of what it carries.
     pub carried_bytes: u64,
     /// Proofs of arrival it passes on.
     pub vaccines: u32,

@@ -224,6 +224,7 @@ pub(super) fn mesh(view: MeshView) -> types::Mesh {
         max_envelopes: view.settings.envelopes_max,
         max_bytes: view.settings.bytes_max,
         carried: view.carried,
+        pinned: view.pinned,
         carried_bytes: view.carried_bytes,
         vaccines: view.vaccines,
         waiting: view.waiting,

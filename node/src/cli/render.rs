@@ -128,7 +128,11 @@ fn willingness(mesh: &Value) -> String {
 }
 
 fn carried(mesh: &Value) -> String {
-    format!("{} messages, {}", number(mesh, "carried"), describe_bytes(number(mesh, "carriedBytes")))
+    let pinned = match number(mesh, "pinned") {
+        0 => String::new(),
+        count => format!(", {count} of them for friends"),
+    };
+    format!("{} messages, {}{pinned}", number(mesh, "carried"), describe_bytes(number(mesh, "carriedBytes")))
 }
 
 /// `mesh.status`

@@ -8,7 +8,8 @@
 //! in the spool: nothing in them says whose an envelope is, who handed it over or when.
 //!
 //! Full is an answer. When a pool is over its share its own copies make room first, so that nobody who hands over a lot
-//! can push out what others handed over; then the copy with the largest [`routing::weight`] goes.
+//! can push out what others handed over; then the copy with the largest [`routing::weight`] goes. What friends have asked
+//! this device to pick up for them is *pinned*: it has a quota of its own and is no part of the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use crate::crypto::hash::cid;
 use crate::ids::{Cid, Preimage, Tag};
 use crate::limits::{
     BODIES_PER_TAG_MAX, CARRIED_BULK_BYTES_MAX, CARRIED_BYTES_MAX, CARRIED_ENVELOPES_MAX, CARRIED_HOPS_MAX,
-    CARRIED_TEXT_BYTES_MAX, POOL_SHARE_MIN, POOL_SHARE_PERCENT, VACCINES_MAX,
+    CARRIED_TEXT_BYTES_MAX, PINNED_BYTES_MAX, PINNED_ENVELOPES_MAX, POOL_SHARE_MIN, POOL_SHARE_PERCENT, VACCINES_MAX,
 };
 use crate::session::tag_of;
 use crate::store::{Store, StoreError, Table, Write};
@@ -33,6 +34,8 @@ const AGE_TOLERANCE_MS: u64 = routing::DISGUISE_MINUTES_MAX * MINUTE_MS;
 const VACCINE_AGE_MS: u64 = 30 * DAY_MS;
 /// What there was no room for is not asked for again for so long, or it would come back at every encounter.
 const REFUSED_MS: u64 = 12 * HOUR_MS;
+/// The distance of what a friend has asked this device to pick up for it.
+const PINNED_DISTANCE: u8 = 1;
 /// Envelopes that are remembered as refused.
 const REFUSED_MAX: usize = 4_096;
 /// Pairs read at a time while opening.
@@ -95,6 +98,8 @@ pub struct Copy {
     pub distance: u8,
     /// Who handed it over.
     pub pool: Pool,
+    /// Kept for a friend, in the quota for that.
+    pub pinned: bool,
 }
 
 impl Copy {
@@ -159,8 +164,11 @@ pub struct CarrierStore {
     vaccines: BTreeMap<Tag, Vaccine>,
     /// Vaccines by when they end, so that the oldest makes room.
     vaccine_ends: BTreeSet<(UnixTime, Tag)>,
-    /// By weight: the last goes first.
+    /// What is not pinned, by weight: the last goes first.
     order: BTreeSet<(Weight, Cid)>,
+    /// What is pinned, and its bytes.
+    pinned: BTreeSet<(Weight, Cid)>,
+    pinned_bytes: u64,
     /// The copies of each stranger.
     pools: BTreeMap<Pool, BTreeSet<(Weight, Cid)>>,
     pool_sizes: BTreeSet<(usize, Pool)>,
@@ -170,7 +178,7 @@ pub struct CarrierStore {
 }
 
 impl CarrierStore {
-    /// Reads what was spooled. Records that do not decode are removed: the spool is replicated by design.
+    /// Reads what was spooled; [`CarrierStore::set_distances`] then says what is pinned, and drops what is too much. Records that do not decode are removed: the spool is replicated by design.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
@@ -228,11 +236,20 @@ impl CarrierStore {
                 self.remove(&cid, &mut writes);
             }
         }
+        while self.pinned.len() > self.pinned_max() || self.pinned_bytes > self.pinned_bytes_max() {
+            let Some((_, cid)) = self.pinned.last().copied() else { break };
+            self.relink(&cid, |copy| copy.pinned = false);
+        }
+        self.trim(&mut writes);
+        writes
+    }
+
+    /// Drops what does not fit any more.
+    fn trim(&mut self, writes: &mut Vec<Write>) {
         while self.over(0, 0) {
             let Some((_, cid)) = self.order.last().copied() else { break };
-            self.remove(&cid, &mut writes);
+            self.remove(&cid, writes);
         }
-        writes
     }
 
     /// Envelopes carried.
@@ -250,16 +267,21 @@ impl CarrierStore {
         self.bytes
     }
 
+    /// Envelopes of them that are kept for friends.
+    pub fn pinned_count(&self) -> usize {
+        self.pinned.len()
+    }
+
     /// Vaccines kept.
     pub fn vaccine_count(&self) -> usize {
         self.vaccines.len()
     }
 
-    /// How full it is, from 0 to 255.
+    /// How full it is, from 0 to 255, not counting what is pinned.
     pub fn pressure(&self) -> u8 {
         let of = |used: u64, max: u64| used.saturating_mul(255).checked_div(max).unwrap_or(255).min(255);
-        let fullest = of(self.copies.len() as u64, u64::from(self.settings.envelopes_max))
-            .max(of(self.bytes, self.settings.bytes_max));
+        let fullest = of(self.order.len() as u64, u64::from(self.settings.envelopes_max))
+            .max(of(self.bytes.saturating_sub(self.pinned_bytes), self.settings.bytes_max));
         u8::try_from(fullest).unwrap_or(u8::MAX)
     }
 
@@ -296,7 +318,7 @@ impl CarrierStore {
         now: UnixTime,
     ) -> Result<(Cid, Vec<Write>), Refusal> {
         let name = cid(envelope);
-        let copy = match self.fits(envelope, parcel, distance, pool, now) {
+        let mut copy = match self.fits(envelope, parcel, distance, pool, now) {
             Ok(copy) => copy,
             Err(refusal) => {
                 // Its time is over sooner here than there, because ages are counted in minutes on each way.
@@ -313,7 +335,8 @@ impl CarrierStore {
         }
         let mut writes = Vec::new();
         let weight = routing::weight_of(&copy);
-        while self.over(1, u64::from(copy.size)) {
+        copy.pinned = self.pins(&copy);
+        while !copy.pinned && self.over(1, u64::from(copy.size)) {
             // Only the first eviction is a question of worth: a large newcomer that wins it takes what it needs.
             let heaviest = || self.order.last().map(|(_, cid)| *cid);
             let victim = self.victim(weight, &pool).or_else(|| heaviest().filter(|_| !writes.is_empty()));
@@ -365,13 +388,30 @@ impl CarrierStore {
 
     /// True when `more` envelopes of `bytes` bytes do not fit.
     fn over(&self, more: usize, bytes: u64) -> bool {
-        self.copies.len().saturating_add(more) > self.settings.envelopes_max as usize
-            || self.bytes.saturating_add(bytes) > self.settings.bytes_max
+        let used = self.bytes.saturating_sub(self.pinned_bytes);
+        self.order.len().saturating_add(more) > self.settings.envelopes_max as usize
+            || used.saturating_add(bytes) > self.settings.bytes_max
+    }
+
+    /// True when there is room for it among what is kept for friends.
+    fn pins(&self, copy: &Copy) -> bool {
+        copy.distance == PINNED_DISTANCE
+            && self.pinned.len() < self.pinned_max()
+            && self.pinned_bytes.saturating_add(u64::from(copy.size)) <= self.pinned_bytes_max()
+    }
+
+    /// Who gives little for strangers gives no more for friends.
+    fn pinned_max(&self) -> usize {
+        PINNED_ENVELOPES_MAX.min(self.settings.envelopes_max) as usize
+    }
+
+    fn pinned_bytes_max(&self) -> u64 {
+        PINNED_BYTES_MAX.min(self.settings.bytes_max)
     }
 
     /// What makes room for a newcomer of this weight and pool; `None` when everything is worth more.
     fn victim(&self, weight: Weight, pool: &Pool) -> Option<Cid> {
-        let share = (self.copies.len() * POOL_SHARE_PERCENT / 100).max(POOL_SHARE_MIN);
+        let share = (self.order.len() * POOL_SHARE_PERCENT / 100).max(POOL_SHARE_MIN);
         if let Some((size, largest)) = self.pool_sizes.last().copied()
             && size > share
         {
@@ -383,16 +423,23 @@ impl CarrierStore {
         routing::pushes_out(weight, heaviest).then_some(cid)
     }
 
-    /// Which of these newcomers, by weight, there is or would be made room for, the lightest first.
-    pub fn would_take(&self, newcomers: &[Weight]) -> Vec<bool> {
-        let room = (self.settings.envelopes_max as usize).saturating_sub(self.copies.len());
+    /// Which of these newcomers, by distance and weight, there is or would be made room for, the lightest first.
+    pub fn would_take(&self, newcomers: &[(u8, Weight)]) -> Vec<bool> {
+        let room = (self.settings.envelopes_max as usize).saturating_sub(self.order.len());
+        let mut pins = self.pinned_max().saturating_sub(self.pinned.len());
         let mut heaviest = self.order.iter().rev();
         let mut by_weight: Vec<usize> = (0..newcomers.len()).collect();
-        by_weight.sort_by_key(|at| newcomers.get(*at));
+        by_weight.sort_by_key(|at| newcomers.get(*at).map(|(_, weight)| *weight));
         let mut taken = vec![false; newcomers.len()];
-        for (place, at) in by_weight.into_iter().enumerate() {
-            let Some((weight, taken)) = newcomers.get(at).zip(taken.get_mut(at)) else { continue };
+        let mut place = 0;
+        for at in by_weight {
+            let Some(((distance, weight), taken)) = newcomers.get(at).zip(taken.get_mut(at)) else { continue };
+            if *distance == PINNED_DISTANCE && pins > 0 {
+                (*taken, pins) = (true, pins - 1);
+                continue;
+            }
             *taken = place < room || heaviest.next().is_some_and(|(kept, _)| routing::pushes_out(*weight, *kept));
+            place += 1;
         }
         taken
     }
@@ -419,26 +466,38 @@ impl CarrierStore {
         }
     }
 
-    /// Sheets have changed: every copy learns its distance anew.
-    pub fn set_distances(&mut self, distance: impl Fn(&Tag) -> u8) {
-        let moved = self.copies.iter().map(|(cid, copy)| (*cid, *copy, distance(&copy.tag)));
-        let moved: Vec<(Cid, Copy, u8)> = moved.filter(|(_, copy, now)| copy.distance != *now).collect();
-        for (cid, mut copy, distance) in moved {
-            self.unlink(&cid, &copy);
-            copy.distance = distance;
-            self.link(cid, &copy);
-            self.copies.insert(cid, copy);
+    /// Sheets have changed: every copy learns its distance anew. What is kept for friends no longer may have to go.
+    pub fn set_distances(&mut self, distance: impl Fn(&Tag) -> u8) -> Vec<Write> {
+        let moved = self.copies.iter().map(|(cid, copy)| (*cid, copy.distance, distance(&copy.tag)));
+        let moved: Vec<(Cid, u8)> = moved.filter(|(_, was, is)| was != is).map(|(cid, _, is)| (cid, is)).collect();
+        for (cid, distance) in moved {
+            self.relink(&cid, |copy| (copy.distance, copy.pinned) = (distance, false));
         }
+        let near = self.order.iter().filter(|(_, cid)| self.copies.get(cid).is_some_and(|copy| self.pins(copy)));
+        let near: Vec<Cid> = near.map(|(_, cid)| *cid).collect();
+        for cid in near {
+            let pinned = self.copies.get(&cid).is_some_and(|copy| self.pins(copy));
+            self.relink(&cid, |copy| copy.pinned = pinned);
+        }
+        let mut writes = Vec::new();
+        self.trim(&mut writes);
+        writes
     }
 
     /// A copy was made.
     pub fn change(&mut self, name: &Cid, change: impl FnOnce(&mut Copy)) -> Option<Write> {
+        let copy = self.relink(name, change)?;
+        Some(put(Table::CarriedState, &name.0, state_bytes(&copy)))
+    }
+
+    /// Changes a copy, and its place among the others with it.
+    fn relink(&mut self, name: &Cid, change: impl FnOnce(&mut Copy)) -> Option<Copy> {
         let mut copy = *self.copies.get(name)?;
         self.unlink(name, &copy);
         change(&mut copy);
         self.link(*name, &copy);
         self.copies.insert(*name, copy);
-        Some(put(Table::CarriedState, &name.0, state_bytes(&copy)))
+        Some(copy)
     }
 
     /// A preimage was published: its copies go and never come back. `None` when it is known already or its time is over.
@@ -515,6 +574,11 @@ impl CarrierStore {
 
     fn link(&mut self, name: Cid, copy: &Copy) {
         let weight = routing::weight_of(copy);
+        if copy.pinned {
+            self.pinned.insert((weight, name));
+            self.pinned_bytes = self.pinned_bytes.saturating_add(u64::from(copy.size));
+            return;
+        }
         self.order.insert((weight, name));
         if copy.pool == Pool::KNOWN {
             return;
@@ -527,6 +591,11 @@ impl CarrierStore {
 
     fn unlink(&mut self, name: &Cid, copy: &Copy) {
         let weight = routing::weight_of(copy);
+        if copy.pinned {
+            self.pinned.remove(&(weight, *name));
+            self.pinned_bytes = self.pinned_bytes.saturating_sub(u64::from(copy.size));
+            return;
+        }
         self.order.remove(&(weight, *name));
         let Some(pool) = self.pools.get_mut(&copy.pool) else { return };
         self.pool_sizes.remove(&(pool.len(), copy.pool));
@@ -560,6 +629,7 @@ fn copy_of(envelope: &[u8], state: State) -> Option<Copy> {
         hops: state.hops,
         distance: routing::DISTANCE_MAX,
         pool: Pool::KNOWN,
+        pinned: false,
     })
 }
 

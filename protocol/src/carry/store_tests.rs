@@ -186,10 +186,56 @@ fn an_envelope_is_offered_until_its_lifetime_is_over_and_hardly_longer() {
     }
 }
 
+/// A quota of ten for anybody and ten for friends, with `near` envelopes for friends put first.
+fn pinned(near: u32) -> CarrierStore {
+    let mut carried = store(10);
+    for n in 0..near {
+        carried.put(&text(n), parcel(200), PINNED_DISTANCE, Pool(1), NOW).unwrap();
+    }
+    carried
+}
+
+#[test]
+fn what_friends_asked_for_takes_no_room_from_others_and_is_not_pushed_out() {
+    let mut carried = pinned(10);
+    assert_eq!((carried.pinned_count(), carried.pressure()), (10, 0));
+    for n in 100..120 {
+        let _ = carried.put(&text(n), parcel(1), 3, Pool(u64::from(n)), NOW);
+    }
+    assert_eq!((carried.len(), carried.pinned_count(), carried.pressure()), (20, 10, 255));
+}
+
+#[test]
+fn beyond_the_quota_for_friends_their_mail_competes_with_the_rest() {
+    let mut carried = pinned(12);
+    assert_eq!((carried.len(), carried.pinned_count()), (12, 10));
+    let near = (PINNED_DISTANCE, routing::weight(PINNED_DISTANCE, 200));
+    assert_eq!(carried.would_take(&[near; 9]).into_iter().filter(|taken| *taken).count(), 8);
+    assert_eq!(pinned(8).would_take(&[near; 13]).into_iter().filter(|taken| *taken).count(), 12);
+    let writes = carried.set(settings(5));
+    assert_eq!((carried.len(), carried.pinned_count()), (10, 5));
+    assert_eq!(writes.len(), 2 * 2, "two envelopes went, each with its state");
+}
+
+#[test]
+fn mail_of_somebody_who_is_no_friend_any_more_goes_when_there_is_no_room_for_it() {
+    let mut carried = pinned(10);
+    for n in 100..110 {
+        carried.put(&text(n), parcel(1), 3, Pool(u64::from(n)), NOW).unwrap();
+    }
+    let writes = carried.set_distances(|_| 3);
+    assert_eq!((carried.len(), carried.pinned_count()), (10, 0));
+    assert_eq!(writes.len(), 10 * 2);
+    assert!(carried.copies().all(|(_, copy)| copy.copies == 1), "what there are many of goes first");
+    carried.set_distances(|_| PINNED_DISTANCE);
+    assert_eq!((carried.len(), carried.pinned_count()), (10, 10));
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Put { n: u32, pool: u64, copies: u8 },
     Publish { n: u32 },
+    Sheets { near: u32 },
     Copied { n: u32 },
     Restart,
     Later { hours: u64 },
@@ -199,6 +245,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         6 => (0_u32..60, 1_u64..5, 1_u8..40).prop_map(|(n, pool, copies)| Act::Put { n, pool, copies }),
         1 => (0_u32..60).prop_map(|n| Act::Publish { n }),
+        1 => (0_u32..60).prop_map(|near| Act::Sheets { near }),
         2 => (0_u32..60).prop_map(|n| Act::Copied { n }),
         1 => Just(Act::Restart),
         1 => (1_u64..40).prop_map(|hours| Act::Later { hours }),
@@ -211,6 +258,7 @@ proptest! {
     #[test]
     fn bounds_hold_and_memory_agrees_with_the_disk(acts in acts(), max in 1_u32..40) {
         let (mut carried, mut disk, mut now) = (store(max), MemoryStore::new(), NOW);
+        let mut sheets = BTreeSet::new();
         for act in acts {
             let writes = match act {
                 Act::Put { n, pool, copies } => {
@@ -219,13 +267,19 @@ proptest! {
                 Act::Publish { n } => {
                     carried.publish(tagged(n).0, now.after_ms(9 * DAY_MS), now).map(|(_, w)| w).unwrap_or_default()
                 }
+                Act::Sheets { near } => {
+                    sheets = (0..near).map(|n| tagged(n).1).collect();
+                    carried.set_distances(|tag| if sheets.contains(tag) { PINNED_DISTANCE } else { 3 })
+                }
                 Act::Copied { n } => {
                     let copied = |copy: &mut Copy| copy.copies = copy.copies.saturating_add(1);
                     carried.change(&cid(&text(n)), copied).into_iter().collect()
                 }
                 Act::Restart => {
-                    let (again, writes) = CarrierStore::open(&disk, settings(max)).unwrap();
+                    let (again, mut writes) = CarrierStore::open(&disk, settings(max)).unwrap();
                     carried = again;
+                    let distance = |tag: &Tag| if sheets.contains(tag) { PINNED_DISTANCE } else { 3 };
+                    writes.extend(carried.set_distances(distance));
                     writes
                 }
                 Act::Later { hours } => {
@@ -234,11 +288,11 @@ proptest! {
                 }
             };
             disk.apply(&writes);
-            prop_assert!(carried.len() <= max as usize);
+            prop_assert!(carried.order.len() <= max as usize && carried.pinned.len() <= max as usize);
             prop_assert_eq!(disk.count(Table::Carried), carried.len());
             prop_assert_eq!(disk.count(Table::CarriedState), carried.len());
-            prop_assert_eq!(carried.order.len(), carried.len());
-            let strangers = carried.copies().filter(|(_, copy)| copy.pool != Pool::KNOWN).count();
+            prop_assert_eq!(carried.order.len() + carried.pinned.len(), carried.len());
+            let strangers = carried.copies().filter(|(_, copy)| copy.pool != Pool::KNOWN && !copy.pinned).count();
             prop_assert_eq!(carried.pools.values().map(BTreeSet::len).sum::<usize>(), strangers);
             prop_assert_eq!(carried.copies().map(|(_, c)| u64::from(c.size)).sum::<u64>(), carried.bytes());
             for (_, copy) in carried.copies() {

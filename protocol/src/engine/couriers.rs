@@ -150,6 +150,7 @@ impl Engine {
         MeshView {
             settings: self.carried.settings(),
             carried: count(self.carried.len()),
+            pinned: count(self.carried.pinned_count()),
             carried_bytes: self.carried.bytes(),
             vaccines: count(self.carried.vaccine_count()),
             waiting: self.outbox.messages(),
@@ -162,7 +163,7 @@ impl Engine {
         }
     }
 
-    fn couriers_write(&mut self, writes: Vec<crate::store::Write>, turn: &mut Turn) {
+    pub(super) fn couriers_write(&mut self, writes: Vec<crate::store::Write>, turn: &mut Turn) {
         for write in writes {
             turn.extend_seen(write);
         }
@@ -423,7 +424,7 @@ impl Engine {
             self.carried.refused(turn.now.unix).map(|(tag, cid)| namer.envelope(tag, cid)).collect();
         let weight = |o: &Offer| {
             let distance = near.get(&o.id).copied().unwrap_or(routing::DISTANCE_MAX);
-            routing::weight(distance, o.copies.saturating_add(1))
+            (distance, routing::weight(distance, o.copies.saturating_add(1)))
         };
         let weights: Vec<_> = given.iter().map(weight).collect();
         let taken = self.carried.would_take(&weights);

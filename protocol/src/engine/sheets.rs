@@ -40,12 +40,12 @@ impl Engine {
     }
 
     /// Reads the sheets of friends.
-    pub(super) fn load_sheets(&mut self, turn: &Turn) -> Result<(), StoreError> {
+    pub(super) fn load_sheets(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
         super::records::each(turn, Table::Sheet, |key, value| {
             self.sheets.insert(ChatId::read(key)?, Sheet::decode(value)?);
             Some(())
         })?;
-        self.measure_distances();
+        self.measure_distances(turn);
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl Engine {
         if part.version == 0 {
             self.sheets.remove(&chat);
             turn.delete(Table::Sheet, chat.as_bytes());
-            self.measure_distances();
+            self.measure_distances(turn);
             return;
         }
         if !self.sheets.contains_key(&chat) && self.sheets.len() >= SHEETS_MAX {
@@ -155,7 +155,7 @@ impl Engine {
         if part.last {
             let stored = sheet.encode();
             turn.put(Table::Sheet, chat.as_bytes(), stored);
-            self.measure_distances();
+            self.measure_distances(turn);
         }
     }
 
@@ -164,13 +164,14 @@ impl Engine {
         self.told.remove(chat);
         if self.sheets.remove(chat).is_some() {
             turn.delete(Table::Sheet, chat.as_bytes());
-            self.measure_distances();
+            self.measure_distances(turn);
         }
     }
 
-    fn measure_distances(&mut self) {
+    fn measure_distances(&mut self, turn: &mut Turn) {
         let (sheets, tags) = (&self.sheets, &self.tags);
-        self.carried.set_distances(|tag| distance(tags, sheets, tag));
+        let writes = self.carried.set_distances(|tag| distance(tags, sheets, tag));
+        self.couriers_write(writes, turn);
     }
 
     /// How far an envelope with this tag is from who wants it.

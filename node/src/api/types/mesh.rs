@@ -29,7 +29,9 @@ pub struct Mesh {
     pub max_bytes: u64,
     /// Envelopes of others it carries.
     pub carried: u32,
-    /// Their bytes.
+    /// Of them, kept for friends beside what it is willing to carry for anybody.
+    pub pinned: u32,
+    /// Bytes of what it carries.
     pub carried_bytes: u64,
     /// Proofs of arrival it passes on, which end the journey of copies elsewhere.
     pub vaccines: u32,
