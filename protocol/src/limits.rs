@@ -196,5 +196,9 @@ pub const SHEET_ENTRIES_MAX: usize = 16_384;
 pub const SHEET_ENTRIES_PER_MEETING_MAX: usize = 8_192;
 /// Friends whose sheets are kept.
 pub const SHEETS_MAX: usize = 64;
+/// How long an envelope that was asked for on one link is not asked for on another: a full store of 400 passes in a second.
+pub const ASK_PATIENCE_MS: u64 = 5 * SECOND_MS;
+/// Envelopes that are known to be on their way to this device; one more may come twice.
+pub const COMING_MAX: usize = 32_768;
 /// Envelopes asked for in one encounter and not yet handed over.
 pub const ENCOUNTER_ASKED_MAX: usize = 16_384;

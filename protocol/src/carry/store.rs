@@ -295,6 +295,12 @@ impl CarrierStore {
         self.vaccines.iter()
     }
 
+    /// True when an envelope is here, or known to have arrived, whose tag begins like this.
+    pub fn knows(&self, [a, b, c, d]: [u8; 4]) -> bool {
+        let range = Tag([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0])..=Tag([a, b, c, d, !0, !0, !0, !0, !0, !0, !0, !0]);
+        self.by_tag.range(range.clone()).next().is_some() || self.vaccines.range(range).next().is_some()
+    }
+
     /// One copy.
     pub fn copy(&self, cid: &Cid) -> Option<&Copy> {
         self.copies.get(cid)

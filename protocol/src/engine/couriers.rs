@@ -71,6 +71,8 @@ pub(super) struct Meeting {
     /// What they have and we lack, until they have said what they give.
     lacking: Vec<ItemId>,
     asked: BTreeSet<ItemId>,
+    /// What would have been asked for, had another link not been about to bring it.
+    pub(super) postponed: BTreeMap<ItemId, Offer>,
     owed: VecDeque<ItemId>,
     in_flight: usize,
     window_since: Moment,
@@ -205,6 +207,7 @@ impl Engine {
             pool,
             lacking: Vec::new(),
             asked: BTreeSet::new(),
+            postponed: BTreeMap::new(),
             owed: VecDeque::new(),
             in_flight: 0,
             window_since: turn.now.moment,
@@ -406,18 +409,23 @@ impl Engine {
     }
 
     pub(super) fn have_arrived(&mut self, link: LinkId, offers: &[Offer], turn: &mut Turn) {
-        let carries = self.carried.settings().enabled;
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
-        if !meeting.met {
-            return;
+        if meeting.met {
+            let lacking = std::mem::take(&mut meeting.lacking);
+            self.ask_for(link, offers, lacking, turn);
         }
+    }
+
+    /// Asks for what is welcome of these offers, and for what is recognised or drawn of what was not offered.
+    pub(super) fn ask_for(&mut self, link: LinkId, offers: &[Offer], lacking: Vec<ItemId>, turn: &mut Turn) {
+        let carries = self.carried.settings().enabled;
+        let Some(meeting) = self.links.get(&link).and_then(|l| l.meeting.as_deref()) else { return };
         let namer = meeting.namer;
         let unknown = |id: &ItemId| !meeting.items.contains_key(id) && !meeting.asked.contains(id);
         let fits = |o: &&Offer| o.gives && carries && o.size as usize <= CARRIED_TEXT_BYTES_MAX && unknown(&o.id);
         let given: Vec<Offer> = offers.iter().filter(fits).copied().collect();
-        let others = offers.iter().filter(|o| !o.gives).map(|o| o.id).chain(meeting.lacking.iter().copied());
+        let others = offers.iter().filter(|o| !o.gives).map(|o| o.id).chain(lacking);
         let others: BTreeSet<ItemId> = others.filter(|id| unknown(id)).collect();
-        meeting.lacking.clear();
         let all: Vec<ItemId> = given.iter().map(|o| o.id).chain(others.iter().copied()).collect();
         let near = self.recognised(&all);
         let refused: BTreeSet<ItemId> =
@@ -448,9 +456,23 @@ impl Engine {
         }
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
         want.truncate(ENCOUNTER_ASKED_MAX.saturating_sub(meeting.asked.len()));
+        let (later, want): (Vec<ItemId>, Vec<ItemId>) =
+            want.into_iter().partition(|id| self.coming.elsewhere_or_ask(id, link, turn.now.moment));
         meeting.asked.extend(want.iter().copied());
+        meeting.postponed.retain(|id, _| !meeting.asked.contains(id));
+        let offered: BTreeMap<ItemId, Offer> = offers.iter().map(|offer| (offer.id, *offer)).collect();
+        for id in later {
+            let offered = offered.get(&id).copied();
+            if meeting.postponed.len() < ENCOUNTER_ASKED_MAX {
+                meeting.postponed.insert(id, offered.unwrap_or(Offer { id, copies: 0, size: 0, gives: false }));
+            }
+        }
+        let postponed = !meeting.postponed.is_empty();
         for part in want.chunks(ENCOUNTER_IDS_PER_FRAME_MAX) {
             turn.frame(link, &Frame::Want(part.to_vec()));
+        }
+        if postponed {
+            self.arm_asking(turn.now.moment);
         }
     }
 
@@ -564,6 +586,7 @@ impl Engine {
         if !meeting.asked.remove(&id) || meeting.items.contains_key(&id) {
             return Ok(());
         }
+        self.coming.arrived(&envelope.tag);
         meeting.roll_window(turn.now.moment);
         meeting.window_parcels = meeting.window_parcels.saturating_add(1);
         meeting.window_bytes = meeting.window_bytes.saturating_add(parcel.envelope.len() as u64);
@@ -724,6 +747,11 @@ impl Engine {
             Item::Vaccine(_) => false,
         };
         let id = meeting.namer.envelope(&tag, &cid);
+        if meeting.postponed.remove(&id).is_some() {
+            // They have it, and it came by another link meanwhile.
+            meeting.remember(id, item);
+            return;
+        }
         if (no_infra && !radio) || meeting.items.contains_key(&id) {
             return;
         }

@@ -109,6 +109,9 @@ impl Engine {
         self.mail.link_down(link);
         self.timers.cancel(&Timer::Unproven(link));
         self.outbox.link_down(link);
+        if self.coming.gone(link) {
+            self.ask_again(turn);
+        }
         self.relay_link_down(&state.peer, link, turn);
         self.parted(&state, turn);
         if let Some(chat) = state.chat {

@@ -13,6 +13,7 @@
 
 mod account;
 mod bags;
+mod coming;
 mod contacts;
 mod couriers;
 mod handshakes;
@@ -44,6 +45,7 @@ use crate::store::{Store, StoreError};
 use crate::time::{Moment, Now, UnixTime};
 
 use account::Own;
+use coming::Coming;
 use contacts::Contact;
 use invites::Invite;
 use links::Link;
@@ -79,6 +81,7 @@ pub struct Engine {
     timers: Timers,
     mail: MailboxServer,
     carried: CarrierStore,
+    coming: Coming,
     rate: Rate,
     /// When each peer was last met, by its pool: coming back at once is no new encounter.
     last_met: BTreeMap<Pool, Moment>,
@@ -160,6 +163,7 @@ impl Engine {
             timers: Timers::default(),
             mail,
             carried: CarrierStore::default(),
+            coming: Coming::default(),
             rate: Rate::default(),
             unpublished: BTreeMap::new(),
             last_met: BTreeMap::new(),
@@ -241,6 +245,7 @@ impl Engine {
                 Timer::MailSweep => self.mail_sweep(turn)?,
                 Timer::SweepCarried => self.sweep_carried(turn),
                 Timer::Publish => self.publish_due(turn),
+                Timer::AskAgain => self.ask_again(turn),
                 Timer::TellAddresses => self.tell_addresses(turn)?,
             }
         }

@@ -33,6 +33,8 @@ pub(super) enum Timer {
     SweepCarried,
     /// Receipts whose pause is over.
     Publish,
+    /// Ask for what another link was to bring.
+    AskAgain,
     /// Tell contacts where we are.
     TellAddresses,
 }
