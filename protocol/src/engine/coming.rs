@@ -14,22 +14,35 @@ use crate::limits::{ASK_PATIENCE_MS, COMING_MAX};
 use crate::time::Moment;
 use crate::wire::encounter::{ItemId, Offer};
 
+/// Who is asked for an envelope that several have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// The first one.
+    One,
+    /// All of them: the first one has failed.
+    Everyone,
+}
+
 /// Which link brings an envelope, and until when that is believed, by the first bytes of its tag.
 #[derive(Debug, Default)]
 pub(super) struct Coming(BTreeMap<[u8; 4], (LinkId, Moment)>);
 
 impl Coming {
+    /// True when another link is about to bring it.
+    fn elsewhere(&self, id: &ItemId, link: LinkId, now: Moment) -> bool {
+        self.0.get(&prefix(id)).is_some_and(|(by, until)| *by != link && *until > now)
+    }
+
     /// True when another link is about to bring it; otherwise this one is from now on.
     pub(super) fn elsewhere_or_ask(&mut self, id: &ItemId, link: LinkId, now: Moment) -> bool {
-        let name = prefix(id);
-        if self.0.get(&name).is_some_and(|(by, until)| *by != link && *until > now) {
+        if self.elsewhere(id, link, now) {
             return true;
         }
         if self.0.len() >= COMING_MAX {
             self.0.retain(|_, (_, until)| *until > now);
         }
         if self.0.len() < COMING_MAX {
-            self.0.insert(name, (link, now.after_ms(ASK_PATIENCE_MS)));
+            self.0.insert(prefix(id), (link, now.after_ms(ASK_PATIENCE_MS)));
         }
         false
     }
@@ -49,17 +62,24 @@ impl Coming {
 }
 
 impl Engine {
-    /// Asks for what another link was to bring and has not.
+    /// Asks for what another link was to bring and has not, all who have it: several who only pretend to have it cost
+    /// no more time than one.
     pub(super) fn ask_again(&mut self, turn: &mut Turn) {
-        let links: Vec<LinkId> = self.links.keys().copied().collect();
-        for link in links {
-            let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { continue };
-            let postponed = std::mem::take(&mut meeting.postponed);
-            let missing: Vec<Offer> =
-                postponed.into_values().filter(|offer| !self.carried.knows(prefix(&offer.id))).collect();
-            if !missing.is_empty() {
-                self.ask_for(link, &missing, Vec::new(), turn);
-            }
+        let now = turn.now.moment;
+        let (mut missing, mut waits) = (Vec::new(), false);
+        for (link, state) in &mut self.links {
+            let Some(meeting) = state.meeting.as_deref_mut() else { continue };
+            meeting.postponed.retain(|id, _| !self.carried.knows(prefix(id)));
+            let late = |id: &ItemId, _: &mut Offer| !self.coming.elsewhere(id, *link, now);
+            let late: Vec<Offer> = meeting.postponed.extract_if(.., late).map(|(_, offer)| offer).collect();
+            waits |= !meeting.postponed.is_empty();
+            missing.push((*link, late));
+        }
+        for (link, late) in missing.into_iter().filter(|(_, late)| !late.is_empty()) {
+            self.ask_for(link, &late, Vec::new(), Asking::Everyone, turn);
+        }
+        if waits {
+            self.arm_asking(now);
         }
     }
 

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Engine;
+use super::coming::Asking;
 use super::inbound::{Outcome, Source};
 use super::records::state::HopRecord;
 use super::timers::Timer;
@@ -412,12 +413,19 @@ impl Engine {
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
         if meeting.met {
             let lacking = std::mem::take(&mut meeting.lacking);
-            self.ask_for(link, offers, lacking, turn);
+            self.ask_for(link, offers, lacking, Asking::One, turn);
         }
     }
 
     /// Asks for what is welcome of these offers, and for what is recognised or drawn of what was not offered.
-    pub(super) fn ask_for(&mut self, link: LinkId, offers: &[Offer], lacking: Vec<ItemId>, turn: &mut Turn) {
+    pub(super) fn ask_for(
+        &mut self,
+        link: LinkId,
+        offers: &[Offer],
+        lacking: Vec<ItemId>,
+        asking: Asking,
+        turn: &mut Turn,
+    ) {
         let carries = self.carried.settings().enabled;
         let Some(meeting) = self.links.get(&link).and_then(|l| l.meeting.as_deref()) else { return };
         let namer = meeting.namer;
@@ -456,8 +464,9 @@ impl Engine {
         }
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return };
         want.truncate(ENCOUNTER_ASKED_MAX.saturating_sub(meeting.asked.len()));
-        let (later, want): (Vec<ItemId>, Vec<ItemId>) =
-            want.into_iter().partition(|id| self.coming.elsewhere_or_ask(id, link, turn.now.moment));
+        let (later, want): (Vec<ItemId>, Vec<ItemId>) = want
+            .into_iter()
+            .partition(|id| self.coming.elsewhere_or_ask(id, link, turn.now.moment) && asking == Asking::One);
         meeting.asked.extend(want.iter().copied());
         meeting.postponed.retain(|id, _| !meeting.asked.contains(id));
         let offered: BTreeMap<ItemId, Offer> = offers.iter().map(|offer| (offer.id, *offer)).collect();
