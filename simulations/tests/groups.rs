@@ -11,9 +11,9 @@ use silbo_simulations::world::World;
 const MINUTE: u64 = 60_000;
 
 fn create(world: &mut World, by: NodeId, members: &[NodeId]) -> ChatId {
-    let members = members.iter().map(|member| world.chat_of(*member).unwrap()).collect();
+    let members = members.iter().map(|member| world.chat_of(*member).expect("they have accounts")).collect();
     let request = Request::GroupCreate { name: "climbing".to_owned(), topic: String::new(), members };
-    match world.request(by, request).unwrap() {
+    match world.request(by, request).expect("a group") {
         Reply::Group(view) => view.chat,
         other => panic!("{other:?}"),
     }
@@ -43,7 +43,7 @@ fn post(world: &mut World, by: NodeId, chat: ChatId, text: &str) -> MessageId {
         ttl_s: None,
         no_infra: false,
     };
-    match world.request(by, request).unwrap() {
+    match world.request(by, request).expect("a message") {
         Reply::Message { id, .. } => id,
         other => panic!("{other:?}"),
     }
@@ -55,7 +55,7 @@ fn wait_members(world: &mut World, of: NodeId, chat: ChatId, count: usize) -> Gr
         {
             return view;
         }
-        world.run_for(1_000).unwrap();
+        world.run_for(1_000).expect("no invariant is broken");
     }
     let last = view(world, of, chat);
     panic!("{}: {last:?}", world.node(of).name);
@@ -112,7 +112,7 @@ fn who_was_removed_reads_nothing_more() {
 
 fn invite(world: &mut World, by: NodeId, chat: ChatId, approval: bool) -> String {
     let request = Request::GroupInvite { chat, uses: 5, ttl_ms: 86_400_000, approval };
-    match world.request(by, request).unwrap() {
+    match world.request(by, request).expect("a link") {
         Reply::GroupLink(view) => view.link,
         other => panic!("{other:?}"),
     }

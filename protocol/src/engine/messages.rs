@@ -88,10 +88,11 @@ impl Engine {
             if let Err(refusal) = self.post(chat, &plain, errand, turn)? {
                 return Ok(Err(refusal));
             }
-        } else if !note && sealed {
-            if let Err(refusal) = self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)? {
-                return Ok(Err(refusal.into()));
-            }
+        } else if !note
+            && sealed
+            && let Err(refusal) = self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?
+        {
+            return Ok(Err(refusal.into()));
         }
         self.apply_op_with(chat, id, &op, Some(state), None, turn)?;
         if !note

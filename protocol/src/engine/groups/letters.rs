@@ -274,7 +274,12 @@ impl Engine {
         }
         self.announce_letter(chat, letter, turn);
         if let (Some(standing), Ok(plain)) = (wrote, proto::Plain::decode(opened.body.as_slice())) {
-            self.apply_letter(chat, sender, letter, standing, plain, source, turn)?;
+            let account = sender.account;
+            let confirms = matches!(&plain.kind, Some(Kind::Group(proto::GroupCtl { c: Some(C::Seen(_)), .. })));
+            if !confirms && !self.came_from(source, &account) {
+                self.note_unconfirmed(chat, account, letter, turn);
+            }
+            self.apply_letter(chat, account, standing, plain, source, turn)?;
         }
         self.save_group(&chat, turn);
         Ok(Outcome::DoneUnnamed)
@@ -284,8 +289,7 @@ impl Engine {
     fn apply_letter(
         &mut self,
         chat: ChatId,
-        sender: GroupDevice,
-        letter: Cid,
+        account: AccountId,
         standing: Standing,
         plain: proto::Plain,
         source: Source,
@@ -298,13 +302,7 @@ impl Engine {
         };
         self.see_lamport(&chat, plain.lamport, turn);
         let Some(kind) = plain.kind.clone() else { return Ok(()) };
-        let account = sender.account;
         let author = SlotAuthor::Member(account);
-        if !matches!(&kind, Kind::Group(proto::GroupCtl { c: Some(C::Seen(_)), .. }))
-            && !self.came_from(source, &account)
-        {
-            self.note_unconfirmed(chat, account, letter, turn);
-        }
         match kind {
             Kind::Text(text) => {
                 let named = message_id(&plain.msg_id).is_some_and(|id| is_message_of(&id, &account));

@@ -325,7 +325,7 @@ fn vouched(operation: &Operation) -> bool {
             let same = |known: &crate::identity::device_log::Device| {
                 known.id == device.id && known.dik == device.sign && known.ddh == device.agree
             };
-            log.aid() == account && live.iter().any(|known| same(known))
+            log.aid() == account && live.iter().any(same)
         })
     })
 }
