@@ -188,7 +188,7 @@ fn who_is_away_gets_it_later_and_until_then_the_message_is_partly_delivered() {
     let outcome = alice.run(&words);
     assert_eq!(outcome.code, 10, "{outcome:?}");
     let sent = outcome.json();
-    assert_eq!((&sent["state"], &sent["members"]["bob"]), (&json!("partial"), &json!("delivered")), "{sent}");
+    assert_eq!((&sent["state"], &sent["members"]["bob"]), (&json!("partial"), &json!("delivered")), "{outcome:?}");
     assert_ne!(sent["members"]["carol"], "delivered", "{sent}");
     assert_eq!(sent["partial"], json!({"delivered": 1, "of": 2}), "{sent}");
     assert!(outcome.stderr.contains("silbo msg trace"), "{outcome:?}");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use silbo_protocol::group::{self, GroupLinkView, GroupView, MemberView};
 use silbo_protocol::ids::AccountId;
 use silbo_protocol::step::{ContactView, GroupState, MemberDelivery};
+use silbo_protocol::time::DAY_MS;
 use silbo_protocol::wire::{base32, base64};
 
 use super::{convert, types};
@@ -16,7 +17,7 @@ pub(super) fn group(view: GroupView, contacts: &[ContactView], own: AccountId) -
     members.sort_by_key(|member| member.account);
     let mut former = view.former;
     former.sort_by_key(|former| former.account);
-    let mut links: Vec<types::GroupLinkState> = view.links.into_iter().map(link_state).collect();
+    let mut links: Vec<types::GroupLinkState> = view.links.into_iter().filter(is_open).map(link_state).collect();
     links.sort_by(|a, b| a.id.cmp(&b.id));
     let void = view.void.into_iter().map(|void| types::VoidOperation {
         author: void.author.full(),
@@ -75,7 +76,7 @@ fn local(view: &GroupView, contacts: &[ContactView], own: AccountId) -> types::G
         role: view.role.map(role),
         rekey_due: view.rekey_due,
         contacts: view.members.iter().filter_map(contact).collect(),
-        links: view.links.iter().filter(|link| !link.link.is_empty()).cloned().map(link).collect(),
+        links: view.links.iter().filter(|link| is_open(link) && !link.link.is_empty()).cloned().map(link).collect(),
         requests: requests.collect(),
     }
 }
@@ -102,10 +103,16 @@ pub(super) fn link(link: GroupLinkView) -> types::GroupLink {
     types::GroupLink { id, link, qr, expires_at: expires_at.0, uses, used, approval }
 }
 
+/// Nobody can join by a link that has let in as many as it may.
+fn is_open(link: &GroupLinkView) -> bool {
+    link.used < link.uses
+}
+
+/// Whoever made a link knows its end to the millisecond, the others to the day: all are shown the day.
 fn link_state(link: GroupLinkView) -> types::GroupLinkState {
     types::GroupLinkState {
         id: base32::encode_lower(&link.id),
-        expires_at: link.expires_at.0,
+        expires_at: link.expires_at.0.div_ceil(DAY_MS).saturating_mul(DAY_MS),
         uses: link.uses,
         used: link.used,
         approval: link.approval,
@@ -254,6 +261,7 @@ pub(super) mod tests {
         view.rekey_due = true;
         view.links[0].link.clear();
         view.links[0].qr.clear();
+        view.links[0].expires_at = UnixTime(DAY_MS);
         view.requests.clear();
         let cleo = shown(view, &[], account(2));
         let without_local = |mut group: Value| {
@@ -264,6 +272,14 @@ pub(super) mod tests {
         assert_eq!(ada["local"]["contacts"][0]["alias"], "bobby");
         assert_eq!((&ada["local"]["links"][0]["link"], &cleo["local"]["links"]), (&json!("silbo:g/x"), &json!([])));
         assert_eq!(without_local(ada), without_local(cleo));
+    }
+
+    #[test]
+    fn a_link_that_has_let_in_as_many_as_it_may_is_shown_no_more() {
+        let mut view = group_view("climbing", 5);
+        view.links[0].used = view.links[0].uses;
+        let group = shown(view, &[], account(9));
+        assert_eq!((&group["links"], &group["local"]["links"]), (&json!([]), &json!([])));
     }
 
     #[test]

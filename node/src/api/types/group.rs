@@ -85,7 +85,7 @@ pub struct FormerMember {
 pub struct GroupLinkState {
     /// Its id, to revoke it by.
     pub id: String,
-    /// When it stops working.
+    /// The end of the day on which it stops working.
     pub expires_at: u64,
     /// How many may join by it.
     pub uses: u32,
