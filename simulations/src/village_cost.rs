@@ -1,7 +1,7 @@
 //! What a simulated person costs, and how that grows: the village model at several sizes, engines only.
 //!
 //! Everybody writes to somebody anywhere in the region and is a contact of everyone they meet; eight of those carry for
-//! them. [`measure`] runs one size, [`render`] shows the rows. Virtual results follow from the seed alone; seconds and
+//! them. [`measure`] runs one size, [`line()`] shows a row. Virtual results follow from the seed alone; seconds and
 //! memory are of the machine.
 
 use serde::Serialize;

@@ -101,7 +101,7 @@ impl World {
         self.keeps_history = false;
     }
 
-    /// Runs engines on so many threads where that cannot be told from one, see [`crate::rehearsal`].
+    /// Runs engines on so many threads where that cannot be told from one (`rehearsal.rs`).
     pub fn set_threads(&mut self, threads: usize) {
         self.threads = threads;
     }
