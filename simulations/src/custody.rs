@@ -260,6 +260,7 @@ mod tests {
             lamport: 1,
             sent_at: UnixTime(1),
             stored_at: world.node(id).now(world.now_ms()).unix,
+            author: None,
             outgoing: true,
             visible: true,
             body: String::from("text"),

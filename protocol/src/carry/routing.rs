@@ -22,11 +22,13 @@ pub const DISTANCE_MAX: u8 = 3;
 pub const DISGUISE_MINUTES_MAX: u64 = 30;
 /// Below this pressure (half full) copies are made freely.
 const PRESSURE_ROOMY: u8 = 128;
-/// Copies known of an envelope up to which it is given freely where people meet often, and where they rarely do or
-/// there is room. Each new copy raises the number by one at both ends only, so 9 allows 2^8 = 256 copies in all: in a
-/// small community everybody, in a large one a bound that does not grow with it.
+/// Copies known of an envelope up to which it is given freely where people meet often, and where they rarely do. Each
+/// new copy raises the number by one at both ends only, so 9 allows 2^8 = 256 copies in all.
 const COPIES_MIN: u32 = 4;
 const COPIES_MAX: u32 = 9;
+/// The same where there is room: 2^11 = 2,048 copies. In a village of a thousand everybody has one, and nothing is lost
+/// for want of copies; in a city it is a bound that does not grow with the city.
+const COPIES_ROOMY_MAX: u32 = 12;
 /// Encounters a day of two carriers together at which one copy is enough to start with: 2 · 96.
 const RATE_OF_ONE_COPY: u32 = 192;
 
@@ -62,7 +64,7 @@ pub fn copies_max(own_rate: u8, their_rate: u8) -> u8 {
 
 /// Whether an envelope is offered to whoever wants it.
 pub fn gives(copies: u8, own_rate: u8, their_rate: u8, their_pressure: u8) -> bool {
-    let roomy = their_pressure < PRESSURE_ROOMY && u32::from(copies) < COPIES_MAX;
+    let roomy = their_pressure < PRESSURE_ROOMY && u32::from(copies) < COPIES_ROOMY_MAX;
     roomy || copies < copies_max(own_rate, their_rate)
 }
 

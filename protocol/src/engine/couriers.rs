@@ -552,7 +552,7 @@ impl Engine {
                 let first = flight.sprayed == 0;
                 flight.sprayed = flight.sprayed.saturating_add(1);
                 let (copies, hops, disguise_min) = routing::disguise(own_copies(flight), &mut self.chance);
-                let (sprayed, message) = (flight.sprayed, flight.message);
+                let (sprayed, message, of) = (flight.sprayed, flight.message, flight.group.unwrap_or(chat));
                 let waited = turn.now.unix.0.saturating_sub(flight.created_at.0) / MINUTE_MS;
                 let age_min = disguise_min.saturating_add(u32::try_from(waited).unwrap_or(u32::MAX));
                 turn.put(Table::Spray, &entry_key(&chat, seq), sprayed.to_be_bytes().to_vec());
@@ -563,7 +563,7 @@ impl Engine {
                         path: crate::conversation::path_code(Some(Path::Courier)),
                         ..HopRecord::default()
                     };
-                    self.add_hop(&chat, &id, hop, turn)?;
+                    self.add_hop(&of, &id, hop, turn)?;
                 }
                 Ok(Some(WireParcel { copies, hops, age_min, envelope: record.envelope }))
             }

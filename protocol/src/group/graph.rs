@@ -4,7 +4,7 @@
 //!   bytes ── Operation::read ──▶ Graph::insert ──┬─ parents here: signature, lamport ─▶ Node ──▶ Graph::membership
 //!                                                └─ parents missing: waits, bounded by who handed it over
 //! ```
-//! A [`Node`] is made in one place, after the signature has been checked with a key that the operation's own causal
+//! A `Node` is made in one place, after the signature has been checked with a key that the operation's own causal
 //! past introduces for that device; so nothing here depends on the order in which operations came. Whether an
 //! operation *counts* is another question, answered by `resolve.rs` for the whole set.
 
