@@ -134,10 +134,26 @@ class World:
             port = f"port{number}"
             run("ip", "link", "add", port, "netns", switch.name, "type", "veth", "peer", "name", "eth0", "netns", machine.name)
             switch.ip("link", "set", port, "master", "switch", "up")
+            machine.switch, machine.port = switch, port
             machine.ip("address", "add", address, "dev", "eth0")
             machine.ip("link", "set", "eth0", "up")
             machines.append(machine)
         return machines
+
+    def separate(self, machines):
+        """Some neighbours are on a switch of their own from now on: they reach each other and nobody else."""
+        switch = machines[0].switch
+        switch.ip("link", "add", "apart", "type", "bridge")
+        switch.ip("link", "set", "apart", "up")
+        for machine in machines:
+            switch.ip("link", "set", machine.port, "master", "apart")
+
+    def join(self, machines):
+        """They are back with the others."""
+        switch = machines[0].switch
+        for machine in machines:
+            switch.ip("link", "set", machine.port, "master", "switch")
+        switch.ip("link", "del", "apart")
 
     def walker(self, address):
         """A machine that somebody carries about: without any network until it meets another one."""

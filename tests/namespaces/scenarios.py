@@ -371,6 +371,104 @@ def _sealed_mail_is_found(stage, node):
         raise Failed(f"what {node.name} carries is not on its disk as it is handed over")
 
 
+def group_split(stage):
+    """A group of seven is cut in two. Both halves talk; one removes somebody, the other takes somebody in; then they meet.
+
+    Whoever was there from beginning to end sees one group and one history, and who was removed nothing more.
+    """
+    names = ["Ada", "Bob", "Cleo", "Dora", "Emil", "Fritz", "Gerda", "Hans"]
+    machines = stage.world.neighbours([f"192.168.7.{number}/24" for number, _ in enumerate(names, 1)])
+    people = [stage.node(machine, name, mdns=True) for machine, name in zip(machines, names)]
+    ada, bob, cleo, dora, emil, fritz, gerda, hans = people
+    for person in people[1:7]:
+        befriend(ada, person)
+    befriend(emil, hans)
+    group = "#village"
+    ada.call("group", "create", "village", *[person.name for person in people[1:7]])
+    for person in people[:7]:
+        _members_are(person, group, names[:7])
+    ada.call("group", "role", group, "Emil", "admin")
+    wait_until("Emil is admin", 60, lambda: emil.call("group", "show", group)["local"]["role"] == "admin")
+    said = {"before the split": ada, "so say I": gerda}
+    for text, author in said.items():
+        author.send_and_wait(group, text)
+
+    left, right = people[:4], people[4:]
+    stage.world.separate([person.machine for person in right])
+    parted = lambda: not any(ada.route(person.name) for person in right[:3])  # noqa: E731
+    wait_until("the halves see that they have parted", 60, parted)
+    both = [("left", bob, [ada, cleo, dora]), ("right", gerda, [emil, fritz])]
+    for side, author, readers in both:
+        author.send(group, f"only the {side} hears this")
+        for reader in readers:
+            _reads(reader, group, f"only the {side} hears this")
+    ada.call("group", "remove", group, "Dora")
+    emil.call("group", "add", group, "Hans")
+    for person in (ada, bob, cleo):
+        _members_are(person, group, [name for name in names[:7] if name != "Dora"])
+    for person in right:
+        _members_are(person, group, names)
+    cleo.send(group, "without Dora")
+    hans.send(group, "hello, I am new")
+    for reader in (ada, bob):
+        _reads(reader, group, "without Dora")
+    for reader in (emil, fritz, gerda):
+        _reads(reader, group, "hello, I am new")
+
+    stage.world.join([person.machine for person in right])
+    began = time.monotonic()
+    survivors = [ada, bob, cleo, emil, fritz, gerda]
+    after = [name for name in names if name != "Dora"]
+    for person in [*survivors, hans]:
+        _members_are(person, group, after, 240)
+    for reader in survivors:
+        for text in ("only the left hears this", "only the right hears this", "without Dora", "hello, I am new"):
+            _reads(reader, group, text, 240)
+    healed = time.monotonic() - began
+    _, last = fritz.send_and_wait(group, "together again", 120)
+    shown, _ = wait_until("all see one group", 120, lambda: _the_same([_shared_group(p, group) for p in [*survivors, hans]]))
+    told, _ = wait_until("all see one history", 120, lambda: _the_same([_shared_history(p, group) for p in survivors]))
+    texts = dora.received(group)
+    if "without Dora" in texts or "together again" in texts:
+        raise Failed(f"Dora reads {texts}")
+    return (
+        f"{len(told)} messages and {len(shown['members'])} members alike on {len(survivors)} of 8; "
+        f"whole again after {healed:.1f} s, the next message is everywhere in {last:.1f} s; who was removed reads nothing more"
+    )
+
+
+def _members_are(node, group, names, seconds=60):
+    def members():
+        code, out, _ = node._call("group", "show", group)
+        return sorted(member["name"] for member in json.loads(out)["members"]) if code == 0 else []
+
+    try:
+        wait_until(f"{node.name} sees the members", seconds, lambda: members() == sorted(names))
+    except Failed as failed:
+        raise Failed(f"{failed}: it sees {members()}") from None
+
+
+def _reads(node, group, text, seconds=60):
+    wait_until(f"{node.name} reads {text!r}", seconds, lambda: any(item["body"] == text for item in node.history(group)))
+
+
+def _shared_group(node, group):
+    """What of a group is the same for all (docs/api.md)."""
+    shown = node.call("group", "show", group)
+    shown.pop("local")
+    return shown
+
+
+def _shared_history(node, group):
+    """What of a history is the same for all (docs/api.md)."""
+    local = ("outgoing", "state", "path", "held", "failed", "partial", "storedAt", "expiresAt")
+    return [{name: value for name, value in item.items() if name not in local} for item in node.history(group)]
+
+
+def _the_same(seen):
+    return seen[0] if all(one == seen[0] for one in seen) else None
+
+
 def idle_bytes(stage):
     """What a node with one relay says while nobody speaks."""
     ada, _ = stage.two_homes()
@@ -392,6 +490,7 @@ SCENARIOS = [
     another_public_address,
     relay_restart,
     neighbours_without_internet,
+    group_split,
     couriers,
 ]
 SLOW = [idle_bytes]
