@@ -26,9 +26,8 @@ const PRESSURE_ROOMY: u8 = 128;
 /// new copy raises the number by one at both ends only, so 9 allows 2^8 = 256 copies in all.
 const COPIES_MIN: u32 = 4;
 const COPIES_MAX: u32 = 9;
-/// The same where there is room: 2^11 = 2,048 copies. In a village of a thousand everybody has one, and nothing is lost
-/// for want of copies; in a city it is a bound that does not grow with the city.
-const COPIES_ROOMY_MAX: u32 = 12;
+/// The same where there is room: more than anybody meets in a day or two, so that nothing is lost for want of copies.
+const COPIES_ROOMY_MAX: u32 = 24;
 /// Encounters a day of two carriers together at which one copy is enough to start with: 2 · 96.
 const RATE_OF_ONE_COPY: u32 = 192;
 
