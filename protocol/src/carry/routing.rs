@@ -143,7 +143,8 @@ mod tests {
         assert_eq!(copies_max(255, 255), 4);
         assert!(gives(8, 255, 255, 0), "there is room");
         assert!(!gives(8, 255, 255, 255));
-        assert!(!gives(9, 0, 0, 0), "there are enough");
+        assert!(!gives(9, 0, 0, 255), "there are enough");
+        assert!(gives(23, 0, 0, 0) && !gives(24, 0, 0, 0), "room is not without end");
     }
 
     #[test]
