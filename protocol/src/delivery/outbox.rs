@@ -74,6 +74,56 @@ pub struct Flight {
     pub sprayed: u32,
 }
 
+/// What every flight begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// Its tag.
+    pub tag: Tag,
+    /// Content id of the envelope.
+    pub cid: Cid,
+    /// Bytes of the envelope.
+    pub size: usize,
+    /// What kind of content it is.
+    pub class: Class,
+    /// When it was sealed.
+    pub created_at: UnixTime,
+    /// When it must have arrived.
+    pub expires_at: UnixTime,
+}
+
+impl Flight {
+    /// An envelope at the beginning of its way: of no session, carried by whoever wants, for a network or none.
+    pub fn new(departure: Departure) -> Self {
+        let Departure { tag, cid, size, class, created_at, expires_at } = departure;
+        Self {
+            tag,
+            preimage: None,
+            message: None,
+            group: None,
+            cid,
+            size,
+            class,
+            no_infra: false,
+            carried: true,
+            created_at,
+            expires_at,
+            session: SessionId([0; 16]),
+            chain: 0,
+            n: 0,
+            first_contact: false,
+            deposited: Vec::new(),
+            depositing: BTreeSet::new(),
+            on_link: None,
+            direct_since: None,
+            attempts: 0,
+            next_at: Moment(0),
+            deposits: 0,
+            deposit_again_at: Moment(0),
+            sprayed: 0,
+        }
+    }
+}
+
 /// Outgoing mail of one conversation.
 #[derive(Debug, Default)]
 pub struct Lane {
@@ -236,32 +286,14 @@ mod tests {
     use super::*;
 
     fn flight(tag: u8) -> Flight {
-        Flight {
+        Flight::new(Departure {
             tag: Tag([tag; 12]),
-            preimage: None,
-            message: None,
-            group: None,
             cid: Cid([tag; 16]),
             size: 100,
             class: Class::Text,
-            no_infra: false,
-            carried: true,
             created_at: UnixTime(0),
             expires_at: UnixTime(0),
-            session: SessionId([0; 16]),
-            chain: 0,
-            n: 0,
-            first_contact: false,
-            deposited: Vec::new(),
-            depositing: BTreeSet::new(),
-            on_link: None,
-            direct_since: None,
-            attempts: 0,
-            next_at: Moment(0),
-            deposits: 0,
-            deposit_again_at: Moment(0),
-            sprayed: 0,
-        }
+        })
     }
 
     #[test]

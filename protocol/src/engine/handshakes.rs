@@ -15,10 +15,10 @@ use super::{Engine, Live, TagOwner};
 use crate::crypto::hash::cid;
 use crate::crypto::kdf::kdf;
 use crate::crypto::secret::Secret;
-use crate::delivery::outbox::{Flight, entry_key};
+use crate::delivery::outbox::{Departure, Flight, entry_key};
 use crate::identity::card::{self, VerifiedCard};
 use crate::identity::device_log::DeviceLog;
-use crate::ids::{AccountId, ChatId, Cid, InviteId, Preimage, SessionId, Tag};
+use crate::ids::{AccountId, ChatId, InviteId, Preimage, SessionId, Tag};
 use crate::input::InviteKind;
 use crate::limits::{
     CONTACTS_MAX, FIRST_CONTACT_TTL_MS, HELLO_BYTES_MAX, PENDING_REQUESTS_MAX, SESSION_RESET_EVERY_MS, TEXT_TTL_MS,
@@ -29,7 +29,7 @@ use crate::session::handshake::{self, Initiator, Responder};
 use crate::session::{PeerPrekeys, Session, TagPlace, first_contact, pair};
 use crate::step::{ContactState, DeliveryState, EventKind, FailReason};
 use crate::store::{StoreError, Table};
-use crate::time::{Moment, UnixTime};
+use crate::time::UnixTime;
 use crate::wire::envelope::{Class, Envelope, EnvelopeHead};
 use crate::wire::{padding, proto};
 
@@ -168,32 +168,15 @@ impl Engine {
         init.first = first.envelope;
         let envelope = seal_init(&init, &box_key, &tag, turn.now.unix, &mut self.chance);
         self.adopt_session(chat, id, session, epoch, turn);
-        let flight = Flight {
+        let departure = Departure {
             tag,
-            preimage,
-            message: None,
-            group: None,
             cid: cid(&envelope),
             size: envelope.len(),
             class: Class::Control,
-            no_infra: false,
-            carried: true,
             created_at: turn.now.unix,
             expires_at: turn.now.unix.after_ms(TEXT_TTL_MS),
-            session: id,
-            chain: 0,
-            n: 0,
-            first_contact: true,
-            deposited: Vec::new(),
-            depositing: Default::default(),
-            on_link: None,
-            direct_since: None,
-            attempts: 0,
-            next_at: Moment(0),
-            deposits: 0,
-            deposit_again_at: Moment(0),
-            sprayed: 0,
         };
+        let flight = Flight { preimage, session: id, first_contact: true, ..Flight::new(departure) };
         self.store_flight(chat, flight, envelope, Vec::new(), turn);
         Ok(true)
     }
@@ -585,36 +568,6 @@ impl Engine {
         let seq = self.outbox.push(chat, flight);
         turn.put_record(Table::Outbox, &entry_key(&chat, seq), &record);
         seq
-    }
-}
-
-/// An envelope of no session at the beginning of its way.
-pub(super) fn new_flight(tag: Tag, cid: Cid, size: usize, class: Class, errand: Errand, now: UnixTime) -> Flight {
-    Flight {
-        tag,
-        preimage: None,
-        message: errand.message,
-        group: None,
-        cid,
-        size,
-        class,
-        no_infra: errand.no_infra,
-        carried: errand.carried,
-        created_at: now,
-        expires_at: errand.expires_at,
-        session: SessionId([0; 16]),
-        chain: 0,
-        n: 0,
-        first_contact: false,
-        deposited: Vec::new(),
-        depositing: Default::default(),
-        on_link: None,
-        direct_since: None,
-        attempts: 0,
-        next_at: Moment(0),
-        deposits: 0,
-        deposit_again_at: Moment(0),
-        sprayed: 0,
     }
 }
 

@@ -12,7 +12,7 @@ use super::timers::Timer;
 use super::turn::Turn;
 use crate::conversation::path_code;
 use crate::crypto::hash::cid;
-use crate::delivery::outbox::{Deposit, Flight, deposit_pause_ms, entry_key, retry_pause_ms};
+use crate::delivery::outbox::{Departure, Deposit, Flight, deposit_pause_ms, entry_key, retry_pause_ms};
 use crate::ids::{ChatId, Cid, LinkId, MessageId, PeerKey, Preimage, QueueSid};
 use crate::input::Route;
 use crate::limits::{
@@ -139,31 +139,23 @@ impl Engine {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let session = sealed.session;
-        let flight = Flight {
+        let departure = Departure {
             tag: sealed.sealed.tag,
-            preimage: Some(sealed.sealed.preimage),
-            message: errand.message,
-            group: None,
             cid: cid(&sealed.sealed.envelope),
             size: sealed.sealed.envelope.len(),
             class,
-            no_infra: errand.no_infra,
-            carried: errand.carried,
             created_at: turn.now.unix,
             expires_at: errand.expires_at,
+        };
+        let flight = Flight {
+            preimage: Some(sealed.sealed.preimage),
+            message: errand.message,
+            no_infra: errand.no_infra,
+            carried: errand.carried,
             session,
             chain: sealed.sealed.place.chain,
             n: sealed.sealed.place.n,
-            first_contact: false,
-            deposited: Vec::new(),
-            depositing: Default::default(),
-            on_link: None,
-            direct_since: None,
-            attempts: 0,
-            next_at: Moment(0),
-            deposits: 0,
-            deposit_again_at: Moment(0),
-            sprayed: 0,
+            ..Flight::new(departure)
         };
         self.save_session(&session, turn);
         self.store_flight(chat, flight, sealed.sealed.envelope, plain.to_vec(), turn);

@@ -9,11 +9,11 @@ use super::relays::Relay;
 use super::turn::Turn;
 use super::{Engine, Live};
 use crate::crypto::hash::cid;
-use crate::delivery::outbox::{Deposit, Flight, entry_key};
+use crate::delivery::outbox::{Departure, Deposit, Flight, entry_key};
 use crate::ids::{ChatId, InviteId, MessageId, PeerKey, Preimage, QueueRid, QueueSid, SessionId, Tag};
 use crate::session::{Session, SkippedKey};
 use crate::store::{Pair, StoreError, Table};
-use crate::time::{Moment, UnixTime};
+use crate::time::UnixTime;
 use crate::wire::envelope::Envelope;
 
 /// Generated from `proto/engine_state.proto`.
@@ -234,30 +234,25 @@ fn read_flight(record: &OutboxRecord) -> Option<Flight> {
         Some(Deposit { relay: PeerKey(d.relay.clone()), sid: QueueSid::read(&d.sid)?, until: UnixTime(d.until) })
     });
     let head = Envelope::parse(&record.envelope).ok()?.head;
-    Some(Flight {
+    let departure = Departure {
         tag: Tag::read(&record.tag)?,
-        preimage: Preimage::read(&record.preimage),
-        message: MessageId::read(&record.message),
-        group: ChatId::read(&record.group),
         cid: cid(&record.envelope),
         size: record.envelope.len(),
         class: head.class,
-        no_infra: head.no_infra,
-        carried: !record.not_carried,
         created_at: UnixTime(record.created_at),
         expires_at: UnixTime(record.expires_at),
+    };
+    Some(Flight {
+        preimage: Preimage::read(&record.preimage),
+        message: MessageId::read(&record.message),
+        group: ChatId::read(&record.group),
+        no_infra: head.no_infra,
+        carried: !record.not_carried,
         session: SessionId::read(&record.session)?,
         chain: record.chain,
         n: record.n,
         first_contact: record.first_contact,
         deposited: deposited.collect(),
-        depositing: Default::default(),
-        on_link: None,
-        direct_since: None,
-        attempts: 0,
-        next_at: Moment(0),
-        deposits: 0,
-        deposit_again_at: Moment(0),
-        sprayed: 0,
+        ..Flight::new(departure)
     })
 }

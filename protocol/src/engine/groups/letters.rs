@@ -7,7 +7,6 @@ use prost::Message;
 
 use super::super::Engine;
 use super::super::account::check_text;
-use super::super::handshakes::new_flight;
 use super::super::inbound::{Outcome, Source};
 use super::super::outbound::Errand;
 use super::super::timers::Timer;
@@ -18,6 +17,7 @@ use super::sync::{letter_key, stored_letter};
 use super::{Group, chain_key, place_key, read_operation};
 use crate::conversation::SlotAuthor;
 use crate::crypto::hash::{cid, hash, trunc};
+use crate::delivery::outbox::{Departure, Flight};
 use crate::group::GroupRole;
 use crate::group::chain::LetterPlace;
 use crate::group::letter::{self, Cover, Draft, Origin};
@@ -190,8 +190,21 @@ impl Engine {
         }
         for account in others.iter().filter(|account| to.as_ref().is_none_or(|to| to.contains(account))) {
             let lane = account.chat();
-            let mut flight = new_flight(sealed.tag, letter, sealed.envelope.len(), class, errand, turn.now.unix);
-            flight.group = Some(chat);
+            let departure = Departure {
+                tag: sealed.tag,
+                cid: letter,
+                size: sealed.envelope.len(),
+                class,
+                created_at: turn.now.unix,
+                expires_at: errand.expires_at,
+            };
+            let flight = Flight {
+                message: errand.message,
+                group: Some(chat),
+                no_infra: errand.no_infra,
+                carried: errand.carried,
+                ..Flight::new(departure)
+            };
             self.store_flight(lane, flight, Vec::new(), Vec::new(), turn);
             self.feed(lane, turn)?;
         }
