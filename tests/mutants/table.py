@@ -24,13 +24,13 @@ MUTANTS = [
         promise="a retry sends the stored ciphertext",
         path="protocol/src/engine/outbound.rs",
         find="""
-            batch.push(record.envelope);
-            let pause""",
+                    batch.push(record.envelope);
+                }""",
         put="""
-            let again = self.outbox.flight(&chat, seq).is_some_and(|f| f.attempts > 0);
-            let sealed = self.seal(&chat, &record.plain, Class::Text, HOUR_MS, false, turn).ok().filter(|_| again);
-            batch.push(sealed.map_or(record.envelope, |anew| anew.sealed.envelope));
-            let pause""",
+                    let again = self.outbox.flight(&chat, seq).is_some_and(|f| f.attempts > 0);
+                    let sealed = self.seal(&chat, &record.plain, Class::Text, HOUR_MS, false, turn).ok();
+                    batch.push(sealed.filter(|_| again).map_or(record.envelope, |anew| anew.sealed.envelope));
+                }""",
         caught=r"I3 broken .* not the one it has stored",
     ),
     Mutant(
@@ -114,11 +114,11 @@ MUTANTS = [
         promise="a state rises only by evidence of the other side",
         path="protocol/src/engine/couriers.rs",
         find="""
-                    self.add_hop(&chat, &id, hop, turn)?;
+                    self.add_hop(&of, &id, hop, turn)?;
                 }
                 Ok(Some(WireParcel { copies, hops, age_min, envelope: record.envelope }))""",
         put="""
-                    self.add_hop(&chat, &id, hop, turn)?;
+                    self.add_hop(&of, &id, hop, turn)?;
                     self.delivered(chat, id, Some(Path::Courier), None, turn)?;
                 }
                 Ok(Some(WireParcel { copies, hops, age_min, envelope: record.envelope }))""",
