@@ -19,7 +19,7 @@ use silbo_protocol::wire::envelope::{Class, Envelope};
 use silbo_protocol::wire::frame::Frame;
 use silbo_protocol::wire::proto::mbox_req::Op;
 
-use crate::custody::OutboxEntry;
+use crate::custody::{OutboxEntry, letter_envelope};
 use crate::node::NodeId;
 use crate::world::World;
 
@@ -145,6 +145,12 @@ impl World {
                     {
                         self.ledger.note_mail(entry.tag, id, entry.message);
                         self.check_ciphertext(id, entry.tag, entry.envelope);
+                    }
+                    if *table == Table::GroupLetter
+                        && let Some(bytes) = letter_envelope(value)
+                        && let Ok(envelope) = Envelope::parse(bytes)
+                    {
+                        self.check_ciphertext(id, envelope.tag.0, bytes);
                     }
                     if *table == Table::Vaccine {
                         self.check_vaccine(id, key);
