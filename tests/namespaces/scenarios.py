@@ -396,7 +396,7 @@ def group_split(stage):
     left, right = people[:4], people[4:]
     stage.world.separate([person.machine for person in right])
     parted = lambda: not any(ada.route(person.name) for person in right[:3])  # noqa: E731
-    wait_until("the halves see that they have parted", 60, parted)
+    wait_until("the halves see that they have parted", 180, parted)
     both = [("left", bob, [ada, cleo, dora]), ("right", gerda, [emil, fritz])]
     for side, author, readers in both:
         author.send(group, f"only the {side} hears this")
