@@ -87,6 +87,32 @@ fn three_people_talk_though_two_of_them_are_no_contacts() {
 }
 
 #[test]
+fn a_restart_forgets_no_key_though_several_came_at_the_same_moment() {
+    let mut world = World::new(8);
+    let people = ["Ada", "Bob", "Carol", "Dora"].map(|name| world.person(name).unwrap());
+    let [ada, bob, carol, dora] = people;
+    for other in [bob, carol, dora] {
+        world.befriend(ada, other).unwrap();
+    }
+    let chat = create(&mut world, ada, &[bob, carol, dora]);
+    for member in people {
+        wait_members(&mut world, member, chat, 4);
+    }
+    for person in people {
+        world.stop(person);
+        world.start(person);
+    }
+    for (author, text) in [(ada, "still here"), (dora, "so am I")] {
+        let id = post(&mut world, author, chat, text);
+        world
+            .run_until("delivered to all", 5 * MINUTE, |world| {
+                matches!(world.node(author).states.get(&id), Some(DeliveryState::Delivered { .. }))
+            })
+            .unwrap();
+    }
+}
+
+#[test]
 fn who_was_removed_reads_nothing_more() {
     let mut world = World::new(2);
     let [ada, bob, carol] = ["Ada", "Bob", "Carol"].map(|name| world.person(name).unwrap());

@@ -252,7 +252,8 @@ fn read_group(chat: &ChatId, me: GroupDevice, rec: GroupRecord, turn: &Turn) -> 
         }
     }
     let mut group = Group::new(graph, me, rec);
-    let mut silent: BTreeMap<u64, (EpochId, Vec<u8>)> = BTreeMap::new();
+    // By when they came; several may have come at the same moment.
+    let mut silent: BTreeMap<(u64, EpochId), Vec<u8>> = BTreeMap::new();
     for (key, value) in scan(turn, Table::GroupEpoch, prefix)? {
         let read = match key.get(ChatId::LEN..) {
             Some([]) => {
@@ -260,7 +261,7 @@ fn read_group(chat: &ChatId, me: GroupDevice, rec: GroupRecord, turn: &Turn) -> 
                 KeyRing::decode(&value, &known).map(|ring| group.ring = ring)
             }
             Some(epoch) => value.split_first_chunk::<8>().zip(EpochId::read(epoch)).map(|((order, bytes), epoch)| {
-                silent.insert(u64::from_be_bytes(*order), (epoch, bytes.to_vec()));
+                silent.insert((u64::from_be_bytes(*order), epoch), bytes.to_vec());
             }),
             None => None,
         };
@@ -278,7 +279,7 @@ fn read_group(chat: &ChatId, me: GroupDevice, rec: GroupRecord, turn: &Turn) -> 
         heard.entry(epoch).or_default().push((writer, chain));
     }
     let mut epochs = Vec::new();
-    for (epoch, bytes) in silent.into_values() {
+    for ((_, epoch), bytes) in silent {
         let heard = heard.remove(&epoch).unwrap_or_default();
         let Some(chains) = EpochChains::decode(&bytes, &heard) else { return Ok(None) };
         epochs.push((epoch, chains));
