@@ -270,9 +270,7 @@ impl Engine {
         if code.expires_at().0 <= turn.now.unix.0 {
             return Ok(Err(RequestError::BadInvite("it has expired: ask for another".to_owned())));
         }
-        let mut id = [0; 16];
-        id.copy_from_slice(&code.aid20.0[..16]);
-        let chat = ChatId(id);
+        let chat = code.aid20.chat();
         match self.contacts.get(&chat).map(Contact::state) {
             Some(ContactState::Active) => return Ok(self.contact_reply(&chat)),
             Some(ContactState::Blocked) => return Ok(Err(RequestError::Blocked)),

@@ -74,11 +74,7 @@ impl Engine {
         };
         let box_key = kdf(keys.first_contact.expose(), &[], "silbo/1/init-box");
         let address = Address::Invite { box_key, psk: keys.psk.clone(), tag, preimage };
-        for grant in self.contacts.get(&chat).map(|c| c.grants.clone()).unwrap_or_default() {
-            if let Some(relay) = grant.relay.as_ref().and_then(read_hint) {
-                self.meet_relay(relay, turn);
-            }
-        }
+        self.meet_relays_of(&chat, turn);
         self.ensure_queues(chat, turn)?;
         if self.initiate(chat, &bundle, address, turn)? {
             self.seal_waiting(chat, turn)?;
@@ -437,11 +433,7 @@ impl Engine {
             self.register_tags(id);
         }
         self.register_reset_tags(chat);
-        for grant in self.contacts.get(&chat).map(|c| c.grants.clone()).unwrap_or_default() {
-            if let Some(relay) = grant.relay.as_ref().and_then(read_hint) {
-                self.meet_relay(relay, turn);
-            }
-        }
+        self.meet_relays_of(&chat, turn);
         self.ensure_queues(chat, turn)?;
         self.welcome(chat, turn)?;
         self.hello_again(turn)?;

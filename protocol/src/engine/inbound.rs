@@ -324,13 +324,18 @@ impl Engine {
         self.hello_again(turn)
     }
 
-    /// Applies one content item of an authenticated contact.
-    fn apply(&mut self, chat: ChatId, plain: proto::Plain, source: Source, turn: &mut Turn) -> Result<(), StoreError> {
-        let path = match source {
+    /// By which way something came.
+    pub(super) fn path_from(&self, source: Source) -> Path {
+        match source {
             Source::Link(link) => Path::Direct(self.links.get(&link).map_or(crate::input::Route::Direct, |l| l.route)),
             Source::Mailbox => Path::Relay,
             Source::Courier => Path::Courier,
-        };
+        }
+    }
+
+    /// Applies one content item of an authenticated contact.
+    fn apply(&mut self, chat: ChatId, plain: proto::Plain, source: Source, turn: &mut Turn) -> Result<(), StoreError> {
+        let path = self.path_from(source);
         self.see_lamport(&chat, plain.lamport, turn);
         let Some(kind) = plain.kind.clone() else { return Ok(()) };
         match kind {
@@ -488,11 +493,7 @@ impl Engine {
             // The next attempt was planned for addresses that lead nowhere.
             self.timers.set_earlier(Timer::FindContact(chat), turn.now.moment);
         }
-        for grant in self.contacts.get(&chat).map(|c| c.grants.clone()).unwrap_or_default() {
-            if let Some(relay) = grant.relay.as_ref().and_then(read_hint) {
-                self.meet_relay(relay, turn);
-            }
-        }
+        self.meet_relays_of(&chat, turn);
         self.ensure_queues(chat, turn)?;
         self.drive_all(chat, turn)
     }

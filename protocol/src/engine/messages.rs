@@ -140,18 +140,7 @@ impl Engine {
         self.save_contact(&chat, turn);
         for id in waiting.iter().filter_map(|bytes| message_id(bytes)) {
             let Some(item) = self.item_view(&chat, &id, turn)?.filter(|item| item.visible) else { continue };
-            let text =
-                proto::Text { body: item.body, reply_to: item.reply_to.map(|r| r.0.to_vec()).unwrap_or_default() };
-            let plain = proto::Plain {
-                ts_ms: item.sent_at.0,
-                msg_id: id.0.to_vec(),
-                lamport: item.lamport,
-                expire_s: item.expire_s,
-                kind: Some(Kind::Text(text)),
-                ..proto::Plain::default()
-            };
-            let expires_at = item.sent_at.after_ms(TEXT_TTL_MS);
-            let errand = Errand { message: Some(id), expires_at, no_infra: false, carried: true };
+            let (plain, errand) = written_before(item);
             if self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?.is_err() {
                 self.raise(chat, id, DeliveryState::Failed(FailReason::Expired), None, turn)?;
             }
@@ -644,6 +633,21 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// A text that was written before there were keys to seal it with, as it is sealed when they are here.
+pub(super) fn written_before(item: ItemView) -> (proto::Plain, Errand) {
+    let text = proto::Text { body: item.body, reply_to: item.reply_to.map(|r| r.0.to_vec()).unwrap_or_default() };
+    let plain = proto::Plain {
+        ts_ms: item.sent_at.0,
+        msg_id: item.id.0.to_vec(),
+        lamport: item.lamport,
+        expire_s: item.expire_s,
+        kind: Some(Kind::Text(text)),
+        ..proto::Plain::default()
+    };
+    let expires_at = item.sent_at.after_ms(TEXT_TTL_MS);
+    (plain, Errand { message: Some(item.id), expires_at, no_infra: false, carried: true })
 }
 
 fn slot_of(row: &ItemRow) -> Result<Slot, StoreError> {

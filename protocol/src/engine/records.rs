@@ -206,16 +206,23 @@ impl Engine {
 }
 
 /// Runs over a whole table in pages; `None` from `take` means the record is damaged.
-pub(super) fn each(
+pub(super) fn each(turn: &Turn, table: Table, take: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<(), StoreError> {
+    each_under(turn, table, &[], take)
+}
+
+/// The same for the keys that begin with `prefix`, of which `take` is given the rest.
+pub(super) fn each_under(
     turn: &Turn,
     table: Table,
+    prefix: &[u8],
     mut take: impl FnMut(&[u8], &[u8]) -> Option<()>,
 ) -> Result<(), StoreError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page: Vec<Pair> = turn.store().scan(table, &[], after.as_deref(), PAGE)?;
+        let page: Vec<Pair> = turn.store().scan(table, prefix, after.as_deref(), PAGE)?;
         for (key, value) in &page {
-            take(key, value).ok_or(StoreError::Damaged { table })?;
+            let rest = key.get(prefix.len()..).unwrap_or_default();
+            take(rest, value).ok_or(StoreError::Damaged { table })?;
         }
         match page.into_iter().next_back() {
             Some((last, _)) => after = Some(last),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::account::hint;
+use super::account::{hint, read_hint};
 use super::inbound::{Outcome, Source};
 use super::records::state::{QueueRecord, RelayRecord};
 use super::timers::Timer;
@@ -220,6 +220,15 @@ impl Engine {
         }
         if self.relays.get(&peer).is_some_and(|r| r.link.is_none()) {
             self.timers.set_if_unarmed(Timer::DialRelay(peer), turn.now.moment);
+        }
+    }
+
+    /// The relays at which a contact takes mail.
+    pub(super) fn meet_relays_of(&mut self, chat: &ChatId, turn: &mut Turn) {
+        for grant in self.contacts.get(chat).map(|c| c.grants.clone()).unwrap_or_default() {
+            if let Some(relay) = grant.relay.as_ref().and_then(read_hint) {
+                self.meet_relay(relay, turn);
+            }
         }
     }
 

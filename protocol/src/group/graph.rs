@@ -318,11 +318,7 @@ impl Graph {
     fn keys_of(&self, who: &GroupDevice, past: &Bits) -> Vec<VerifyingKey> {
         let mut keys: Vec<VerifyingKey> = Vec::new();
         for node in past.places().filter_map(|place| self.nodes.get(place)) {
-            let account = match node.op.kind() {
-                Kind::Add { account, .. } | Kind::Join { account, .. } => *account,
-                _ => node.op.author().account,
-            };
-            if account == who.account {
+            if node.op.owner_of_devices() == who.account {
                 let found = node.op.kind().devices().iter().filter(|device| device.id == who.device);
                 for key in found.map(|device| device.sign) {
                     if !keys.contains(&key) {

@@ -256,6 +256,14 @@ impl Operation {
         self.author
     }
 
+    /// Whose devices it brings in, if it brings in any.
+    pub fn owner_of_devices(&self) -> AccountId {
+        match &self.kind {
+            Kind::Add { account, .. } | Kind::Join { account, .. } => *account,
+            _ => self.author.account,
+        }
+    }
+
     /// One more than the largest of its parents.
     pub fn lamport(&self) -> u64 {
         self.lamport

@@ -194,6 +194,13 @@ impl Aid20 {
         Self(hash::trunc(&aid.0))
     }
 
+    /// The conversation with this account.
+    pub fn chat(&self) -> ChatId {
+        let mut id = [0; ChatId::LEN];
+        id.copy_from_slice(&self.0[..ChatId::LEN]);
+        ChatId(id)
+    }
+
     /// Reads exactly 20 bytes.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)

@@ -296,9 +296,7 @@ impl Engine {
         group: ChatId,
         turn: &mut Turn,
     ) -> Result<Result<(), RequestError>, StoreError> {
-        let mut lane = [0; 16];
-        lane.copy_from_slice(&code.aid20.0[..16]);
-        let known = self.contacts.get(&ChatId(lane)).is_some_and(|contact| Contact::session(contact).is_some());
+        let known = self.contacts.get(&code.aid20.chat()).is_some_and(|contact| Contact::session(contact).is_some());
         match known {
             true => Ok(Ok(())),
             false => Ok(self.follow_invitation(code, None, Some(group), turn)?.map(|_| ())),

@@ -380,9 +380,7 @@ impl Engine {
             .collect();
         for (chat, code) in waiting {
             let Some((_, link)) = code.group() else { continue };
-            let mut lane = [0; 16];
-            lane.copy_from_slice(&code.aid20.0[..16]);
-            let lane = ChatId(lane);
+            let lane = code.aid20.chat();
             if !self.has_session(&lane) {
                 continue;
             }

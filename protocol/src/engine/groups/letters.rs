@@ -8,6 +8,7 @@ use prost::Message;
 use super::super::Engine;
 use super::super::account::check_text;
 use super::super::inbound::{Outcome, Source};
+use super::super::messages::written_before;
 use super::super::outbound::Errand;
 use super::super::timers::Timer;
 use super::super::turn::Turn;
@@ -21,10 +22,10 @@ use crate::delivery::outbox::{Departure, Flight};
 use crate::group::GroupRole;
 use crate::group::chain::LetterPlace;
 use crate::group::letter::{self, Cover, Draft, Origin};
-use crate::ids::{AccountId, ChatId, Cid, GroupDevice, LinkId, MessageId};
+use crate::ids::{AccountId, ChatId, Cid, GroupDevice, MessageId};
 use crate::limits::{
     CONTROL_TTL_MS, GROUP_PARTING_LETTERS_MAX, GROUP_PARTING_MS, GROUP_SEEN_PER_LETTER_MAX, GROUP_UNSENT_MAX,
-    LETTER_PARENTS_MAX, NAME_BYTES_MAX, TEXT_TTL_MS,
+    LETTER_PARENTS_MAX, NAME_BYTES_MAX,
 };
 use crate::step::{DeliveryState, FailReason, Path, RequestError};
 use crate::store::{StoreError, Table};
@@ -129,17 +130,7 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&chat) else { return Ok(()) };
         for id in std::mem::take(&mut group.rec.unsent).iter().filter_map(|bytes| message_id(bytes)) {
             let Some(item) = self.item_view(&chat, &id, turn)?.filter(|item| item.visible) else { continue };
-            let reply_to = item.reply_to.map(|r| r.0.to_vec()).unwrap_or_default();
-            let plain = proto::Plain {
-                ts_ms: item.sent_at.0,
-                msg_id: id.0.to_vec(),
-                lamport: item.lamport,
-                expire_s: item.expire_s,
-                kind: Some(Kind::Text(proto::Text { body: item.body, reply_to })),
-                ..proto::Plain::default()
-            };
-            let expires_at = item.sent_at.after_ms(TEXT_TTL_MS);
-            let errand = Errand { message: Some(id), expires_at, no_infra: false, carried: true };
+            let (plain, errand) = written_before(item);
             if self.post(chat, &plain, errand, turn)?.is_err() {
                 self.raise(chat, id, DeliveryState::Failed(FailReason::Expired), None, turn)?;
             }
@@ -308,11 +299,7 @@ impl Engine {
         source: Source,
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
-        let path = match source {
-            Source::Link(link) => Path::Direct(self.links.get(&link).map_or(crate::input::Route::Direct, |l| l.route)),
-            Source::Mailbox => Path::Relay,
-            Source::Courier => Path::Courier,
-        };
+        let path = self.path_from(source);
         self.see_lamport(&chat, plain.lamport, turn);
         let Some(kind) = plain.kind.clone() else { return Ok(()) };
         let author = SlotAuthor::Member(account);
@@ -354,11 +341,7 @@ impl Engine {
 
     /// True if a letter came from its author itself: that link has confirmed it.
     fn came_from(&self, source: Source, account: &AccountId) -> bool {
-        matches!(source, Source::Link(link) if self.account_of_link(link) == Some(*account))
-    }
-
-    fn account_of_link(&self, link: LinkId) -> Option<AccountId> {
-        self.contacts.get(&self.links.get(&link)?.chat?)?.aid()
+        matches!(source, Source::Link(link) if self.account_on(link) == Some(*account))
     }
 
     fn is_muted(&self, chat: &ChatId, account: &AccountId, written: UnixTime) -> bool {

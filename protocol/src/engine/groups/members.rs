@@ -92,8 +92,7 @@ impl Engine {
         if group.rec.told == told {
             return Ok(());
         }
-        let named = !group.rec.told.is_empty();
-        group.rec.told = told.clone();
+        group.rec.told = told;
         group.rec.told_rev = group.rec.told_rev.max(turn.now.unix.0).saturating_add(1);
         let rev = group.rec.told_rev;
         let peers = self.address.iter().map(|a| hint(a, 0)).collect();
@@ -105,7 +104,7 @@ impl Engine {
             && !said
         {
             // The keys are not here yet; it is said when they are.
-            group.rec.told = if named { vec![0] } else { Vec::new() };
+            group.rec.told.clear();
         }
         self.save_group(&chat, turn);
         Ok(())
@@ -138,11 +137,7 @@ impl Engine {
             contact.set_peers(peers);
         }
         self.save_contact(&lane, turn);
-        for grant in self.contacts.get(&lane).map(|c| c.grants.clone()).unwrap_or_default() {
-            if let Some(relay) = grant.relay.as_ref().and_then(read_hint) {
-                self.meet_relay(relay, turn);
-            }
-        }
+        self.meet_relays_of(&lane, turn);
         self.timers.set_earlier(Timer::FindContact(lane), turn.now.moment);
         self.drive_all(lane, turn)
     }

@@ -25,8 +25,8 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::records::each;
 use super::records::state::{GroupRecord, LetterRecord};
+use super::records::{each, each_under};
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{Answer, Engine, TagOwner};
@@ -35,7 +35,7 @@ use crate::group::chain::{Chain, EpochChains, LetterPlace, SenderChains, Skipped
 use crate::group::graph::Graph;
 use crate::group::key_ring::KeyRing;
 use crate::group::membership::Membership;
-use crate::group::operation::{Kind, Operation};
+use crate::group::operation::Operation;
 use crate::group::{GroupRole, GroupState};
 use crate::ids::{AccountId, ChatId, Cid, EpochId, GroupDevice, GroupId, OperationId, Tag};
 use crate::input::{Request, RequestId};
@@ -91,10 +91,7 @@ impl Group {
 
     fn note_signers(&mut self, id: &OperationId) {
         let Some(operation) = self.graph.operation(id) else { return };
-        let account = match operation.kind() {
-            Kind::Add { account, .. } | Kind::Join { account, .. } => *account,
-            _ => operation.author().account,
-        };
+        let account = operation.owner_of_devices();
         for device in operation.kind().devices() {
             let known = self.signers.entry(GroupDevice { account, device: device.id }).or_default();
             if !known.contains(&device.sign) {
@@ -208,8 +205,7 @@ impl Engine {
                 self.joining.insert(chat, rec);
                 continue;
             }
-            let damaged = StoreError::Damaged { table: Table::Group };
-            let group = read_group(&chat, me, rec, turn)?.ok_or(damaged)?;
+            let group = read_group(&chat, me, rec, turn)?;
             if !group.rec.unconfirmed.is_empty() {
                 self.timers.set(Timer::TellSeen(chat), turn.now.moment);
             }
@@ -234,92 +230,72 @@ impl Engine {
     }
 }
 
-/// Puts a group together from its records; `None` if one of them is damaged.
-fn read_group(chat: &ChatId, me: GroupDevice, rec: GroupRecord, turn: &Turn) -> Result<Option<Group>, StoreError> {
+/// Puts a group together from its records.
+fn read_group(chat: &ChatId, me: GroupDevice, rec: GroupRecord, turn: &Turn) -> Result<Group, StoreError> {
     let prefix = chat.as_bytes();
+    let damaged = |table| StoreError::Damaged { table };
     let mut operations: BTreeMap<(u64, OperationId), Operation> = BTreeMap::new();
-    for value in scan(turn, Table::GroupOperation, prefix)?.into_iter().map(|(_, value)| value) {
-        let Some(operation) = read_operation(&value) else { return Ok(None) };
+    each_under(turn, Table::GroupOperation, prefix, |_, value| {
+        let operation = read_operation(value)?;
         operations.insert((operation.lamport(), operation.id()), operation);
-    }
+        Some(())
+    })?;
     // Parents have smaller numbers.
-    let mut operations = operations.into_values();
-    let Some(mut graph) = operations.next().and_then(|genesis| Graph::new(genesis).ok()) else { return Ok(None) };
-    for operation in operations {
-        let author = operation.author().account;
-        if graph.insert(operation, &author).is_err() {
-            return Ok(None);
-        }
-    }
+    let graph = read_graph(operations.into_values()).ok_or(damaged(Table::GroupOperation))?;
     let mut group = Group::new(graph, me, rec);
     // By when they came; several may have come at the same moment.
     let mut silent: BTreeMap<(u64, EpochId), Vec<u8>> = BTreeMap::new();
-    for (key, value) in scan(turn, Table::GroupEpoch, prefix)? {
-        let read = match key.get(ChatId::LEN..) {
-            Some([]) => {
-                let known = operations::key_operations(&group);
-                KeyRing::decode(&value, &known).map(|ring| group.ring = ring)
-            }
-            Some(epoch) => value.split_first_chunk::<8>().zip(EpochId::read(epoch)).map(|((order, bytes), epoch)| {
-                silent.insert((u64::from_be_bytes(*order), epoch), bytes.to_vec());
-            }),
-            None => None,
-        };
-        if read.is_none() {
-            return Ok(None);
+    each_under(turn, Table::GroupEpoch, prefix, |epoch, value| {
+        if epoch.is_empty() {
+            group.ring = KeyRing::decode(value, &operations::key_operations(&group))?;
+        } else {
+            let (order, bytes) = value.split_first_chunk::<8>()?;
+            silent.insert((u64::from_be_bytes(*order), EpochId::read(epoch)?), bytes.to_vec());
         }
-    }
+        Some(())
+    })?;
     let mut heard: BTreeMap<EpochId, Vec<(u16, Chain)>> = BTreeMap::new();
-    for (key, value) in scan(turn, Table::GroupChain, prefix)? {
-        let place = key.get(ChatId::LEN..).and_then(|rest| rest.split_at_checked(EpochId::LEN));
-        let read = place.and_then(|(epoch, writer)| {
-            Some((EpochId::read(epoch)?, u16::from_be_bytes(writer.try_into().ok()?), Chain::decode(&value)?))
-        });
-        let Some((epoch, writer, chain)) = read else { return Ok(None) };
-        heard.entry(epoch).or_default().push((writer, chain));
-    }
+    each_under(turn, Table::GroupChain, prefix, |place, value| {
+        let (epoch, writer) = place.split_at_checked(EpochId::LEN)?;
+        let chain = (u16::from_be_bytes(writer.try_into().ok()?), Chain::decode(value)?);
+        heard.entry(EpochId::read(epoch)?).or_default().push(chain);
+        Some(())
+    })?;
     let mut epochs = Vec::new();
     for ((_, epoch), bytes) in silent {
         let heard = heard.remove(&epoch).unwrap_or_default();
-        let Some(chains) = EpochChains::decode(&bytes, &heard) else { return Ok(None) };
-        epochs.push((epoch, chains));
+        epochs.push((epoch, EpochChains::decode(&bytes, &heard).ok_or(damaged(Table::GroupChain))?));
     }
     let mut skipped = Vec::new();
-    for (key, value) in scan(turn, Table::GroupSkipped, prefix)? {
-        let place = key.get(ChatId::LEN..).and_then(read_place);
-        let Some(read) = place.zip(SkippedLetter::decode(&value)) else { return Ok(None) };
-        skipped.push(read);
-    }
-    let Some(chains) = SenderChains::restore(epochs, skipped) else { return Ok(None) };
-    group.chains = chains;
-    for (key, value) in scan(turn, Table::GroupLetter, prefix)? {
-        let record = LetterRecord::decode(value.as_slice()).ok();
-        let Some((letter, record)) = key.get(ChatId::LEN..).and_then(Cid::read).zip(record) else { return Ok(None) };
-        let Ok(envelope) = Envelope::parse(&record.envelope) else { return Ok(None) };
-        let (tag, expires_at) = (envelope.tag, UnixTime(record.expires_at));
-        group.letters.insert(letter, StoredLetter { tag, expires_at, opened: record.opened });
-        if record.opened {
+    each_under(turn, Table::GroupSkipped, prefix, |place, value| {
+        skipped.push((read_place(place)?, SkippedLetter::decode(value)?));
+        Some(())
+    })?;
+    group.chains = SenderChains::restore(epochs, skipped).ok_or(damaged(Table::GroupSkipped))?;
+    each_under(turn, Table::GroupLetter, prefix, |letter, value| {
+        let (letter, record) = (Cid::read(letter)?, LetterRecord::decode(value).ok()?);
+        let (tag, opened) = (Envelope::parse(&record.envelope).ok()?.tag, record.opened);
+        group.letters.insert(letter, StoredLetter { tag, expires_at: UnixTime(record.expires_at), opened });
+        if opened {
             group.letter_tags.insert(tag, letter);
         }
+        Some(())
+    })?;
+    Ok(group)
+}
+
+/// The graph of operations of which parents come first.
+fn read_graph(mut operations: impl Iterator<Item = Operation>) -> Option<Graph> {
+    let mut graph = Graph::new(operations.next()?).ok()?;
+    for operation in operations {
+        let author = operation.author().account;
+        graph.insert(operation, &author).ok()?;
     }
-    Ok(Some(group))
+    Some(graph)
 }
 
 fn read_operation(bytes: &[u8]) -> Option<Operation> {
     Operation::read(&proto::Signed::decode(bytes).ok()?).ok()
-}
-
-fn scan(turn: &Turn, table: Table, prefix: &[u8]) -> Result<Vec<crate::store::Pair>, StoreError> {
-    const PAGE: usize = 512;
-    let mut out: Vec<crate::store::Pair> = Vec::new();
-    loop {
-        let after = out.last().map(|(key, _)| key.clone());
-        let page = turn.store().scan(table, prefix, after.as_deref(), PAGE)?;
-        if page.is_empty() {
-            return Ok(out);
-        }
-        out.extend(page);
-    }
 }
 
 fn epoch_key(chat: &ChatId, epoch: &EpochId) -> Vec<u8> {

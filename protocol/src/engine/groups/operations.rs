@@ -314,10 +314,7 @@ fn open_own_slice(
 /// Every device it brings in has the keys its account's device log gives it: who could add an account with keys of
 /// their own choice would speak for it.
 fn vouched(operation: &Operation) -> bool {
-    let account = match operation.kind() {
-        Kind::Add { account, .. } | Kind::Join { account, .. } => *account,
-        _ => operation.author().account,
-    };
+    let account = operation.owner_of_devices();
     operation.kind().devices().iter().all(|device| {
         let Ok(log) = proto::LogUpdate::decode(device.vouch.as_slice()) else { return false };
         DeviceLog::read(&log.entries).is_ok_and(|log| {

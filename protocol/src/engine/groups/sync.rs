@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// The account a link has proven.
-    fn account_on(&self, link: LinkId) -> Option<AccountId> {
+    pub(super) fn account_on(&self, link: LinkId) -> Option<AccountId> {
         let chat = self.links.get(&link)?.chat?;
         self.contacts.get(&chat)?.aid()
     }
