@@ -301,6 +301,11 @@ impl CarrierStore {
         self.by_tag.range(range.clone()).next().is_some() || self.vaccines.range(range).next().is_some()
     }
 
+    /// The envelopes under a tag.
+    pub fn named(&self, tag: &Tag) -> Vec<Cid> {
+        self.by_tag.get(tag).cloned().unwrap_or_default()
+    }
+
     /// One copy.
     pub fn copy(&self, cid: &Cid) -> Option<&Copy> {
         self.copies.get(cid)
@@ -514,7 +519,7 @@ impl CarrierStore {
             return None;
         }
         let mut writes = Vec::new();
-        for cid in self.by_tag.get(&tag).cloned().unwrap_or_default() {
+        for cid in self.named(&tag) {
             self.remove(&cid, &mut writes);
         }
         while self.vaccines.len() >= VACCINES_MAX {

@@ -342,9 +342,9 @@ impl Engine {
             let [a, b, c, d, ..] = *id;
             let (first, last) =
                 (Tag([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0]), Tag([a, b, c, d, !0, !0, !0, !0, !0, !0, !0, !0]));
-            match self.tags.range(first..=last).next() {
-                Some(_) => Some(0),
-                None => self.sheets.values().filter_map(|sheet| sheet.depth_of_prefix([a, b, c, d])).min(),
+            match self.tags.has_any(first..=last) {
+                true => Some(0),
+                false => self.sheets.values().filter_map(|sheet| sheet.depth_of_prefix([a, b, c, d])).min(),
             }
         };
         ids.iter().filter_map(|id| Some((*id, distance(id)?))).collect()
@@ -602,7 +602,7 @@ impl Engine {
         let too_much =
             stranger && (meeting.window_parcels > STRANGER_PARCELS_MAX || meeting.window_bytes > STRANGER_BYTES_MAX);
         let pool = meeting.pool;
-        let mine = self.tags.contains_key(&envelope.tag);
+        let mine = self.tags.has(&envelope.tag);
         if too_much && !mine {
             return Ok(());
         }
@@ -640,7 +640,7 @@ impl Engine {
     }
 
     /// An envelope came by a carrier or in a bag: if it is ours it is opened, and its receipt will be published.
-    fn opened_from_carrier(&mut self, envelope: &[u8], turn: &mut Turn) -> Result<bool, StoreError> {
+    pub(super) fn opened_from_carrier(&mut self, envelope: &[u8], turn: &mut Turn) -> Result<bool, StoreError> {
         let Outcome::Done { preimage } = self.envelope(envelope, Source::Courier, turn)? else { return Ok(false) };
         let parsed = Envelope::parse(envelope).map(|e| e.head);
         let expires_at = parsed.map_or(turn.now.unix, |head| vaccine_end(&head, turn.now.unix));

@@ -169,7 +169,7 @@ impl Engine {
         let (chain, n) = live.registered;
         let moved = position.0 != chain || position.1 >= n.saturating_add(REGISTER_STEP);
         for (tag, key) in skipped {
-            self.tags.remove(&tag);
+            self.tags.skipped(tag);
             self.store_skipped(&id, tag, &key, turn);
         }
         if moved {

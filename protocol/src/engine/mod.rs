@@ -8,7 +8,8 @@
 //!   outbound.rs  sealing and the delivery ladder            relays.rs    the mailbox client
 //!   messages.rs  what a person does with messages           serving.rs   the relay role
 //!   couriers.rs  encounters with other carriers             bags.rs      mail in a file or a text
-//!   sheets.rs    friends who carry                         groups/      groups
+//!   sheets.rs    friends who carry                         tags.rs      what this device listens for
+//!   groups/      groups
 //! ```
 
 mod account;
@@ -27,6 +28,7 @@ mod records;
 mod relays;
 mod serving;
 mod sheets;
+mod tags;
 mod timers;
 mod turn;
 
@@ -56,6 +58,7 @@ use messages::Letter;
 use records::state::{ChatRecord, GroupRecord, QueueRecord};
 use relays::Relay;
 use sheets::Told;
+use tags::Tags;
 use timers::{Timer, Timers};
 use turn::Turn;
 
@@ -69,8 +72,7 @@ pub struct Engine {
     chats: BTreeMap<ChatId, ChatRecord>,
     invites: BTreeMap<InviteId, Invite>,
     sessions: BTreeMap<SessionId, Live>,
-    /// Every tag an envelope may carry that is not opened or stored as skipped.
-    tags: BTreeMap<Tag, TagOwner>,
+    tags: Tags,
     groups: BTreeMap<ChatId, Group>,
     /// Groups we have asked to be let into.
     joining: BTreeMap<ChatId, GroupRecord>,
@@ -161,7 +163,7 @@ impl Engine {
             chats: BTreeMap::new(),
             invites: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            tags: BTreeMap::new(),
+            tags: Tags::default(),
             groups: BTreeMap::new(),
             joining: BTreeMap::new(),
             outbox: Outbox::default(),
@@ -202,6 +204,7 @@ impl Engine {
             engine.timers.set(Timer::Retry(chat), now.moment);
         }
         engine.run_timers(&mut turn)?;
+        engine.open_what_was_carried(&mut turn)?;
         Ok((engine, turn.finish()))
     }
 
@@ -225,6 +228,7 @@ impl Engine {
             Input::DialFailed { .. } | Input::Wake => {}
         }
         self.run_timers(&mut turn)?;
+        self.open_what_was_carried(&mut turn)?;
         Ok(turn.finish())
     }
 

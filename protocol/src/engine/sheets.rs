@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::couriers::near;
+use super::tags::Tags;
 use super::turn::Turn;
-use super::{Answer, Engine, TagOwner};
+use super::{Answer, Engine};
 use crate::carry::item::{Namer, short};
 use crate::carry::routing::DISTANCE_MAX;
 use crate::carry::sheet::{DEPTH_TOLD_MAX, Sheet};
@@ -180,8 +181,8 @@ impl Engine {
     }
 }
 
-fn distance(own: &BTreeMap<Tag, TagOwner>, sheets: &BTreeMap<ChatId, Sheet>, tag: &Tag) -> u8 {
-    if own.contains_key(tag) {
+fn distance(own: &Tags, sheets: &BTreeMap<ChatId, Sheet>, tag: &Tag) -> u8 {
+    if own.has(tag) {
         return 0;
     }
     sheets.values().filter_map(|sheet| sheet.depth(&short(tag))).min().unwrap_or(DISTANCE_MAX).min(DISTANCE_MAX)
