@@ -33,7 +33,7 @@ use crate::limits::{
 use crate::session::tag_of;
 use crate::step::{MeshView, Path, Reply};
 use crate::store::{StoreError, Table};
-use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment, UnixTime};
+use crate::time::{HOUR_MS, MINUTE_MS, Moment, UnixTime};
 use crate::wire::encounter::{ItemId, Meet, Offer, WireParcel, WireVaccine};
 use crate::wire::envelope::{Envelope, EnvelopeHead};
 use crate::wire::frame::Frame;
@@ -46,6 +46,8 @@ const SAME_ENCOUNTER_MS: u64 = 10 * MINUTE_MS;
 /// A receipt is published when the encounter is over and a pause with this mean has passed, so that whoever handed the
 /// mail over cannot tell for whom it was.
 const PUBLISH_MEAN_MS: u64 = 10 * MINUTE_MS;
+/// Longer than any pause that is drawn.
+const PUBLISH_PAUSE_MS_MAX: u64 = SAME_ENCOUNTER_MS + 4 * PUBLISH_MEAN_MS;
 /// Expired copies removed at a time.
 const SWEEP_BATCH: usize = 512;
 /// Pause between looks for expired copies.
@@ -664,19 +666,19 @@ impl Engine {
 
     fn arm_publishing(&mut self, turn: &Turn) {
         if let Some(((at, _), _)) = self.unpublished.first_key_value() {
-            // The wall clock may have jumped: the pause is bounded all the same.
-            let pause = at.0.saturating_sub(turn.now.unix.0).min(DAY_MS);
+            let pause = at.0.saturating_sub(turn.now.unix.0).min(PUBLISH_PAUSE_MS_MAX);
             self.timers.set(Timer::Publish, turn.now.moment.after_ms(pause));
         }
     }
 
     /// Receipts whose pause is over.
     pub(super) fn publish_due(&mut self, turn: &mut Turn) {
-        while let Some(((at, preimage), expires_at)) = self.unpublished.first_key_value().map(|(k, e)| (*k, *e))
-            && at <= turn.now.unix
-        {
-            self.unpublished.remove(&(at, preimage));
-            turn.delete(Table::Publish, preimage.as_bytes());
+        let now = turn.now.unix;
+        // What is to wait longer than anything does was noted by a clock that has been set back since.
+        let over = |at: UnixTime| at <= now || at > now.after_ms(PUBLISH_PAUSE_MS_MAX);
+        let due: Vec<_> = self.unpublished.extract_if(.., |(at, _), _| over(*at)).collect();
+        for ((_, preimage), expires_at) in due {
+            self.published.push((turn.now.moment, preimage));
             self.publish(preimage, expires_at, None, turn);
         }
         self.arm_publishing(turn);
@@ -787,11 +789,15 @@ impl Engine {
         }
     }
 
-    /// Drops what has expired.
+    /// Drops what has expired, and what the spool has made needless.
     pub(super) fn sweep_carried(&mut self, turn: &mut Turn) {
         let writes = self.carried.sweep(turn.now.unix, SWEEP_BATCH);
         let pause = if writes.len() >= SWEEP_BATCH { 1_000 } else { SWEEP_MS };
         self.couriers_write(writes, turn);
+        let now = turn.now.moment;
+        for (_, preimage) in self.published.extract_if(.., |(at, _)| *at < now) {
+            turn.delete(Table::Publish, preimage.as_bytes());
+        }
         let (carried, outbox) = (&self.carried, &self.outbox);
         for meeting in self.links.values_mut().filter_map(|l| l.meeting.as_deref_mut()) {
             // A link may last for weeks.

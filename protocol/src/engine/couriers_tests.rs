@@ -5,7 +5,7 @@ use crate::input::{Input, Request, RequestId};
 use crate::limits::{ENVELOPES_PER_FRAME_MAX, SHEETS_MAX, STRANGER_WINDOW_MS};
 use crate::memory_store::MemoryStore;
 use crate::step::{RequestError, Send};
-use crate::time::{EPOCH_2024_MS, Now};
+use crate::time::{DAY_MS, EPOCH_2024_MS, Now};
 use crate::wire::bag::Bag;
 use crate::wire::encounter::SheetPart;
 use crate::wire::envelope::Class;

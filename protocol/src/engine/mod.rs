@@ -100,6 +100,8 @@ pub struct Engine {
     passed_on: BTreeSet<ChatId>,
     /// Receipts that wait to be published, by when; and until when they must be known.
     unpublished: BTreeMap<(UnixTime, Preimage), UnixTime>,
+    /// Receipts that were published, and when: their note stays until the commit that put them into the spool is over.
+    published: Vec<(Moment, Preimage)>,
     /// Drawn once a run: tells peers apart, and makes decoys.
     run_key: Option<[u8; 16]>,
     handed_over: u64,
@@ -180,6 +182,7 @@ impl Engine {
             coming: Coming::default(),
             rate: Rate::default(),
             unpublished: BTreeMap::new(),
+            published: Vec::new(),
             last_met: BTreeMap::new(),
             sheets: BTreeMap::new(),
             told: BTreeMap::new(),
