@@ -36,6 +36,8 @@ const GATHER: Duration = Duration::from_micros(500);
 const LIVE_MAX: usize = 256;
 /// Commands that wait for a busy transport; beyond it link events wait in turn.
 const BACKLOG_MAX: usize = 8_192;
+/// When nothing has happened for so long, the search index catches up.
+const QUIET_MS: u64 = 200;
 /// Pause after a failed commit before timers run again.
 const DISK_PAUSE_MS: u64 = 2_000;
 /// How old events may get, and how many are kept.
@@ -313,6 +315,7 @@ enum Happened {
     Link(LinkEvent),
     Wake,
     Flushed,
+    Quiet,
 }
 
 impl Driver {
@@ -330,6 +333,12 @@ impl Driver {
             let input = match happened {
                 Happened::Stop => break,
                 Happened::Flushed => continue,
+                Happened::Quiet => {
+                    if let Err(problem) = self.db.index_some() {
+                        warn!(%problem, "the search index lags behind");
+                    }
+                    continue;
+                }
                 Happened::Job(Job::Read(read)) => {
                     read(&mut self.db, &self.engine);
                     continue;
@@ -356,6 +365,7 @@ impl Driver {
         shutdown: &Shutdown,
     ) -> Happened {
         let wake = self.engine.next_wake().map(|at| at.max(self.paused_until).0.saturating_sub(now().moment.0));
+        let quiet = self.db.waits_for_index().then_some(QUIET_MS);
         let commands = self.commands.clone();
         let flush = async {
             match self.backlog.is_empty() {
@@ -377,6 +387,7 @@ impl Driver {
             Some(event) = events.recv(), if listen => Happened::Link(event),
             job = inbox.recv() => job.map_or(Happened::Stop, Happened::Job),
             () = sleep(wake) => Happened::Wake,
+            () = sleep(quiet) => Happened::Quiet,
         }
     }
 

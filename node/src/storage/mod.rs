@@ -67,7 +67,7 @@ pub struct Database {
     transaction: Transaction,
     pending: Pending,
     spooled: Spooled,
-    /// Message rows written since a commit last indexed; an overestimate is harmless.
+    /// Message rows written that the search indexes may not know; an overestimate is harmless.
     unindexed: u32,
     /// Set after an I/O error: what the operating system holds in its caches is unknown from then on.
     unusable: Option<StorageError>,
@@ -94,8 +94,8 @@ impl Database {
             transaction: Transaction::default(),
             pending: Pending::default(),
             spooled: Spooled::default(),
-            // What an earlier run left unindexed is found by the first commit.
-            unindexed: search_index::WAITING_MAX,
+            // An earlier run may have left some.
+            unindexed: 1,
             unusable: None,
             _lock: lock,
         })

@@ -1,17 +1,19 @@
 //! The two full-text indexes over messages, and how far they have come.
 //!
 //! Indexing a message at a time costs more than everything else about storing it: the indexes live in pages that each
-//! commit writes anew. So they follow the messages in batches, inside the transaction of a commit, and catch up before
-//! a search. Up to which row they know the messages is written down in the same transaction.
+//! commit writes anew. So they follow the messages in batches when there is nothing else to do, and catch up before a
+//! search. Up to which row they know the messages is written down in the same transaction.
 
 use rusqlite::{Connection, params};
 
 use super::{Database, PRIVATE_FILE, StorageError};
 
-/// Messages that wait before a commit indexes them: a search that catches up indexes at most a few more.
-pub(super) const WAITING_MAX: u32 = 256;
-/// Messages one commit indexes.
-const BATCH: i64 = 512;
+/// Messages that wait before a commit indexes some of them: a search that has to catch up takes a few tenths of a second.
+pub(super) const WAITING_MAX: u32 = 4_096;
+/// Messages one commit indexes then.
+pub(super) const BATCH: u32 = 512;
+/// Messages indexed at a time when there is nothing else to do: some ten milliseconds.
+pub(super) const BATCH_OF_QUIET: u32 = 128;
 
 /// Tells the indexes that the text of a row is another one (empty: none), if they know the row at all.
 pub(super) fn change(connection: &Connection, row: i64, old: &str, new: &str) -> Result<(), StorageError> {
@@ -23,13 +25,13 @@ pub(super) fn change(connection: &Connection, row: i64, old: &str, new: &str) ->
     learn(connection, row, new)
 }
 
-/// Indexes the next messages; true when there may be more.
-pub(super) fn catch_up(connection: &Connection) -> Result<bool, StorageError> {
+/// Indexes the next messages, up to `limit`; true when there may be more.
+pub(super) fn catch_up(connection: &Connection, limit: u32) -> Result<bool, StorageError> {
     let known = known_rows(connection)?;
     let waiting = || {
         connection
             .prepare_cached("SELECT row, body FROM items WHERE row > ?1 ORDER BY row LIMIT ?2")?
-            .query_map(params![known, BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(params![known, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<Vec<(i64, String)>>>()
     };
     let waiting = waiting().map_err(failed)?;
@@ -38,7 +40,7 @@ pub(super) fn catch_up(connection: &Connection) -> Result<bool, StorageError> {
         learn(connection, *row, body)?;
     }
     set_known_rows(connection, *last)?;
-    Ok(true)
+    Ok(waiting.len() >= limit as usize)
 }
 
 /// After a rebuild from all messages.
@@ -48,6 +50,24 @@ pub(super) fn knows_everything(connection: &Connection) -> Result<(), StorageErr
 }
 
 impl Database {
+    /// True when the indexes may not know every message.
+    #[must_use]
+    pub fn waits_for_index(&self) -> bool {
+        self.unindexed > 0
+    }
+
+    /// Indexes some of the messages that wait, for when there is nothing else to do.
+    ///
+    /// # Errors
+    /// As [`Database::commit`]; nothing more is tried then until there is another message.
+    pub fn index_some(&mut self) -> Result<(), StorageError> {
+        let waiting = std::mem::take(&mut self.unindexed);
+        if self.in_private(|connection| catch_up(connection, BATCH_OF_QUIET))? {
+            self.unindexed = waiting.saturating_sub(BATCH_OF_QUIET).max(1);
+        }
+        Ok(())
+    }
+
     /// Brings the indexes up to the last message, in a transaction of its own unless one is open.
     pub(super) fn index_everything(&self) -> Result<(), StorageError> {
         let alone = self.private.is_autocommit();
@@ -56,7 +76,7 @@ impl Database {
         }
         let mut more = Ok(true);
         while let Ok(true) = more {
-            more = catch_up(&self.private);
+            more = catch_up(&self.private, BATCH);
         }
         match more {
             Ok(_) if alone => self.private.execute_batch("COMMIT").map_err(failed),

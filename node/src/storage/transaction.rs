@@ -228,8 +228,8 @@ impl Database {
 
     fn index_what_waits(&mut self) -> Result<(), StorageError> {
         if self.transaction.private && self.unindexed >= search_index::WAITING_MAX {
-            self.unindexed = 0;
-            search_index::catch_up(&self.private)?;
+            let more = search_index::catch_up(&self.private, search_index::BATCH)?;
+            self.unindexed = if more { self.unindexed.saturating_sub(search_index::BATCH) } else { 0 };
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use silbo_protocol::ids::AccountId;
 
-use super::super::SearchQuery;
+use super::super::{SearchQuery, search_index};
 use super::*;
 
 fn numbers(rows: &[ItemRow]) -> Vec<u64> {
@@ -187,10 +187,45 @@ fn an_edited_text_is_found_by_its_last_words_only() {
     database.integrity_check().expect("the index agrees with the messages");
 }
 
+fn indexed(database: &Database) -> u32 {
+    let count = "SELECT count(*) FROM words WHERE words MATCH 'lunch'";
+    database.private.query_row(count, [], |row| row.get(0)).expect("the index")
+}
+
+#[test]
+fn messages_are_indexed_when_there_is_nothing_else_to_do() {
+    let dir = folder();
+    let batch = search_index::BATCH_OF_QUIET;
+    let mut database = with_messages(dir.path(), &vec!["lunch"; search_index::BATCH_OF_QUIET as usize + 1]);
+    assert_eq!((indexed(&database), database.waits_for_index()), (0, true));
+    database.index_some().expect("the index follows");
+    assert_eq!((indexed(&database), database.waits_for_index()), (batch, true));
+    // What an earlier run left is known to wait.
+    drop(database);
+    let mut database = open(dir.path());
+    assert!(database.waits_for_index());
+    database.index_some().expect("the index follows");
+    assert_eq!((indexed(&database), database.waits_for_index()), (batch + 1, false));
+    database.integrity_check().expect("the index agrees with the messages");
+}
+
+#[test]
+fn commits_index_what_comes_without_a_pause() {
+    let dir = folder();
+    let mut database = with_messages(dir.path(), &vec!["lunch"; search_index::WAITING_MAX as usize - 2]);
+    commit(&mut database, &[]);
+    assert_eq!(indexed(&database), 0);
+    commit(&mut database, &[put_item(item(BOB, 1, "lunch"))]);
+    assert_eq!(indexed(&database), search_index::BATCH);
+    assert_eq!(found(&database, "lunch").len(), 50);
+    assert_eq!(indexed(&database), search_index::WAITING_MAX - 1);
+}
+
 #[test]
 fn the_search_index_can_be_built_anew() {
     let dir = folder();
     let mut database = with_messages(dir.path(), &["meet at noon", "or later"]);
+    database.index_some().expect("the index follows");
     database.private.execute("INSERT INTO words(words) VALUES ('delete-all')", []).expect("damage the index");
     assert!(database.integrity_check().is_err());
     database.rebuild_search().expect("rebuild");
