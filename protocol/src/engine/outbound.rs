@@ -231,7 +231,7 @@ impl Engine {
             None => {
                 let unsent: Vec<u64> = lane.unsent.iter().copied().collect();
                 self.timers.set_if_unarmed(Timer::FindContact(chat), turn.now.moment);
-                self.timers.set_if_unarmed(Timer::Retry(chat), turn.now.moment.after_ms(retry_pause_ms(1)));
+                self.timers.set_earlier(Timer::Retry(chat), turn.now.moment.after_ms(retry_pause_ms(1)));
                 self.offer_own(chat, turn);
                 self.deposit(chat, &unsent, turn)
             }
