@@ -361,10 +361,14 @@ impl<'a> Model<'a> {
             Kind::Remove { accounts, .. } => accounts.clone(),
             _ => Vec::new(),
         };
+        // A link makes nobody an owner, whatever role it names.
         let may_own = |who: &AccountId| {
-            self.all().any(|p| {
-                self.entry(p, who) == Some(Role::Owner)
-                    || matches!(self.kind(p), Kind::Role { account, role: Role::Owner } if account == who)
+            self.all().any(|p| match self.kind(p) {
+                Kind::Create { .. } => self.author(p).account == *who,
+                Kind::Add { account, role, .. } | Kind::Role { account, role } => {
+                    account == who && *role == Role::Owner
+                }
+                _ => false,
             })
         };
         let mut topics: BTreeSet<Topic> = who.iter().map(|who| Topic::In(*who)).collect();
@@ -485,6 +489,37 @@ impl<'a> Model<'a> {
         *uses != 0 && !firsts.iter().take(*uses as usize).any(|first| first == account)
     }
 
+    /// Whether the author is below what such an operation needs at least, however the undecided end.
+    fn hopeless(&self, o: usize, verdict: &[Option<bool>]) -> bool {
+        let author = self.author(o).account;
+        let may = |p: usize| self.past[o][p] && verdict[p] != Some(false);
+        let exits: Vec<usize> =
+            self.all().filter(|k| self.past[o][*k] && verdict[*k] == Some(true) && self.is_exit(*k, &author)).collect();
+        let stands =
+            |e: usize| may(e) && self.entry(e, &author).is_some() && exits.iter().all(|exit| self.past[e][*exit]);
+        let best = self.all().filter_map(|p| match self.kind(p) {
+            Kind::Role { account, role } if *account == author && may(p) => {
+                self.all().any(|e| self.past[p][e] && stands(e)).then_some(*role)
+            }
+            _ => self.entry(p, &author).filter(|_| stands(p)),
+        });
+        let own = |account: &AccountId| *account == author;
+        let need = match self.kind(o) {
+            Kind::Remove { accounts, .. } if accounts.contains(&author) => return true,
+            Kind::Link { role, .. } if *role >= Role::Admin => return true,
+            Kind::Mute { account, .. } if own(account) => return true,
+            Kind::Role { account, .. } if own(account) => Role::Reader,
+            Kind::Add { role, .. } | Kind::Role { role, .. } if *role >= Role::Admin => Role::Owner,
+            Kind::Add { role: Role::Moderator, .. } | Kind::Role { .. } | Kind::Remove { .. } | Kind::Info(_) => {
+                Role::Admin
+            }
+            Kind::Link { .. } | Kind::RevokeLink { .. } | Kind::Freeze { .. } | Kind::Checkpoint { .. } => Role::Admin,
+            Kind::Mute { .. } => Role::Moderator,
+            _ => Role::Reader,
+        };
+        best.max().is_none_or(|best| best < need)
+    }
+
     fn verdicts(&self, forced: &BTreeSet<usize>) -> (Vec<bool>, BTreeSet<usize>) {
         let reads: Vec<BTreeSet<Topic>> = self.all().map(|o| self.reads(o)).collect();
         let writes: Vec<BTreeSet<Topic>> = self.all().map(|o| self.writes(o)).collect();
@@ -519,6 +554,11 @@ impl<'a> Model<'a> {
             if open.is_empty() {
                 return (verdict.into_iter().map(|v| v == Some(true)).collect(), broken);
             }
+            let hopeless: Vec<usize> = open.iter().copied().filter(|o| self.hopeless(*o, &verdict)).collect();
+            hopeless.iter().for_each(|o| verdict[*o] = Some(false));
+            if !hopeless.is_empty() {
+                continue;
+            }
             // Which undecided operation depends on which, directly or not.
             let mut reach = vec![vec![false; self.ops.len()]; self.ops.len()];
             let says = |r: usize, o: usize| matches!(self.objects(r, o, views[r], views[o]), Some(None | Some(true)));
@@ -552,7 +592,7 @@ impl<'a> Model<'a> {
                     sure
                 };
                 match chosen.iter().map(|(_, view)| view.rank).max() {
-                    None => decided.push((*o, false, None)),
+                    None => decided.extend(against.iter().map(|r| (*r, false, None))),
                     Some(top) => decided.extend(
                         chosen.iter().filter(|(_, view)| view.rank == top).map(|(r, view)| (*r, true, Some(*view))),
                     ),

@@ -12,8 +12,9 @@
 //! 5. If a circle would leave the group without an owner, the owner whose removal comes last by (lamport, id) is spared.
 //! 6. A link lets in as many accounts as it says: those that come first by (lamport, id), counted or not.
 //!
-//! The rules are evaluated like an argument: what has no open objection is decided first, then what depends on it;
-//! when only circles are left, those that depend on nothing undecided outside themselves are broken.
+//! The rules are evaluated like an argument: what has no open objection is decided first, then what depends on it, then
+//! what can have authority in no case; when only circles are left, those that depend on nothing undecided outside
+//! themselves are broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +42,7 @@ pub enum Void {
     Against(OperationId),
     /// The removal of the last owner.
     LastOwner,
-    /// Part of a circle that rests on nothing.
+    /// One of several objections to each other of which none has authority.
     Circle,
 }
 
@@ -507,11 +508,23 @@ impl<'a> Rules<'a> {
         if role < before && (before < Role::Owner || others()) { Ok(()) } else { Err(Void::NotAllowed) }
     }
 
-    /// Only circles are left. In each that depends on nothing undecided outside itself the objections by the highest
-    /// role count: first those whose authority is beyond doubt, else those that have it if the rest of the circle
-    /// counts.
+    /// Nothing follows from what is decided. What waited only for objections that cannot hit it counts; then what can
+    /// have authority in no case is void. When only circles are left, in each that depends on nothing undecided outside
+    /// itself the objections by the highest role count: first those whose authority is beyond doubt, else those that
+    /// have it if the rest of the circle counts. Where no objection has, none counts.
     fn break_circles(&mut self, open: &[usize]) {
         let edges = self.open_edges(open);
+        let unhit: Vec<usize> =
+            open.iter().copied().filter(|place| edges.get(place).is_none_or(Vec::is_empty)).collect();
+        unhit.iter().for_each(|place| self.decide(*place, matches!(self.judgement(*place), Some(Ok(_)))));
+        if !unhit.is_empty() {
+            return;
+        }
+        let hopeless: Vec<usize> = open.iter().copied().filter(|place| !self.can_have_authority(*place)).collect();
+        hopeless.iter().for_each(|place| self.decide(*place, false));
+        if !hopeless.is_empty() {
+            return;
+        }
         for circle in sinks(open, &edges) {
             let inside = |place: &usize| circle.binary_search(place).is_ok();
             let objects = |place: &usize| {
@@ -529,15 +542,8 @@ impl<'a> Rules<'a> {
                 let judge = |place: &usize| Some((*place, self.evaluate(*place, &if_all_counts).ok()?));
                 candidates = objectors.iter().filter_map(judge).collect();
             }
-            // One that only waited for an objection that cannot hit it.
-            if let [place] = circle[..]
-                && edges.get(&place).is_none_or(Vec::is_empty)
-            {
-                self.decide(place, matches!(self.judgement(place), Some(Ok(_))));
-                continue;
-            }
             let Some(rank) = candidates.iter().map(|(_, judgement)| judgement.rank).max() else {
-                circle.iter().for_each(|place| self.decide(*place, false));
+                objectors.iter().for_each(|place| self.decide(*place, false));
                 continue;
             };
             for (place, judgement) in candidates.into_iter().filter(|(_, judgement)| judgement.rank == rank) {
@@ -548,6 +554,19 @@ impl<'a> Rules<'a> {
                 self.decide(place, true);
             }
         }
+    }
+
+    /// Whether the author can have the role that the operation needs at least, however the undecided end. Else whoever
+    /// may do nothing could void what others do, by operations that wait for each other.
+    fn can_have_authority(&self, place: usize) -> bool {
+        let Some(node) = self.node(place) else {
+            return false;
+        };
+        let may = |earlier: usize| node.past.has(earlier) && self.verdict(earlier) != Some(false);
+        let does = |earlier: usize| node.past.has(earlier) && self.verdict(earlier) == Some(true);
+        let author = node.op.author().account;
+        let best = self.index.best_role(&author, &may, &does);
+        least_need(node.op.kind(), &author).is_some_and(|need| best >= Some(need))
     }
 
     /// For each undecided operation the undecided ones its verdict depends on.
@@ -653,6 +672,34 @@ impl<'a> Rules<'a> {
 
     fn judgement(&self, place: usize) -> Option<Result<Judgement, Void>> {
         self.judged.get(place).copied().flatten()
+    }
+}
+
+/// The role that an operation needs in every state of the group; `None` if none suffices.
+fn least_need(kind: &Kind, author: &AccountId) -> Option<Role> {
+    match kind {
+        Kind::Add { role: Role::Owner | Role::Admin, .. } => Some(Role::Owner),
+        Kind::Add { role: Role::Moderator, .. } => Some(Role::Admin),
+        Kind::Remove { accounts, .. } if accounts.contains(author) => None,
+        Kind::Role { account, .. } if account == author => Some(Role::Reader),
+        Kind::Role { role: Role::Owner | Role::Admin, .. } => Some(Role::Owner),
+        Kind::Link { role: Role::Owner | Role::Admin, .. } => None,
+        Kind::Mute { account, .. } if account == author => None,
+        Kind::Mute { .. } => Some(Role::Moderator),
+        Kind::Remove { .. }
+        | Kind::Role { .. }
+        | Kind::Info(_)
+        | Kind::Link { .. }
+        | Kind::RevokeLink { .. }
+        | Kind::Freeze { .. }
+        | Kind::Checkpoint { .. } => Some(Role::Admin),
+        Kind::Create { .. }
+        | Kind::Add { .. }
+        | Kind::Join { .. }
+        | Kind::Devices { .. }
+        | Kind::Leave { .. }
+        | Kind::Rekey { .. }
+        | Kind::Other => Some(Role::Reader),
     }
 }
 

@@ -605,6 +605,25 @@ fn a_device_that_writes_two_histories_is_shown() {
 }
 
 #[test]
+fn t26_a_member_voids_nothing_by_a_circle_of_what_it_may_not_do() {
+    scenario(|nonce| {
+        // On each side of a split the admin adds somebody, and a member writes a removal of both.
+        let mut world = World::with(&[ADMIN, MEMBER], 5, nonce);
+        let base = world.last();
+        let (left, right) =
+            (world.write(1, &[base], world.add(3, MEMBER)), world.write(1, &[base], world.add(4, MEMBER)));
+        let bad = [world.write(2, &[left], world.remove(&[1, 3])), world.write(2, &[right], world.remove(&[1, 4]))];
+        assert_eq!(world.void(), bad);
+        assert_eq!(world.members(), [0, 1, 2, 3, 4]);
+        // Nor does it stay in by another one that the admin knew when it put the member out.
+        let bad_too = world.write(2, &[left], world.remove(&[1, 3, 4]));
+        world.write(1, &[bad_too], world.remove(&[2]));
+        assert_eq!(world.void(), [bad[0], bad[1], bad_too]);
+        assert_eq!(world.members(), [0, 1, 3, 4]);
+    });
+}
+
+#[test]
 fn people_who_have_each_other_removed_by_those_they_add_are_both_out() {
     scenario(|nonce| {
         // Nobody's authority is beyond doubt: each helper rests on an addition the other one's removal voids.

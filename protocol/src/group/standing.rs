@@ -38,7 +38,7 @@ pub(super) struct Concerning {
     pub(super) authored: Vec<usize>,
     /// What others do to it, entries included.
     pub(super) acting: Vec<usize>,
-    /// Whether any operation would make it an owner.
+    /// Whether any operation would make it an owner; a link makes nobody one.
     pub(super) may_own: bool,
 }
 
@@ -194,6 +194,35 @@ impl<'a> Index<'a> {
             least = Some(least.map_or(role, |least: Role| least.min(role)));
         }
         least
+    }
+
+    /// The highest role the account can have if entries and roles are among those that `may` count, and exits are those
+    /// that `does` says count.
+    pub(super) fn best_role(
+        &self,
+        account: &AccountId,
+        may: &dyn Fn(usize) -> bool,
+        does: &dyn Fn(usize) -> bool,
+    ) -> Option<Role> {
+        let changes: Vec<(usize, Change)> =
+            self.accounts.get(account)?.changes.iter().filter_map(|at| Some((*at, self.change(*at)?))).collect();
+        let stands = |entry: usize| {
+            let exits = changes.iter().filter(|(exit, change)| matches!(change, Change::Out) && does(*exit));
+            may(entry) && exits.into_iter().all(|(exit, _)| self.knows(entry, *exit))
+        };
+        let entries: Vec<usize> = changes
+            .iter()
+            .filter(|(place, change)| matches!(change, Change::In(_)) && stands(*place))
+            .map(|(place, _)| *place)
+            .collect();
+        let given = changes.iter().filter_map(|(place, change)| match change {
+            Change::In(role) => entries.contains(place).then_some(*role),
+            Change::Set(role) => {
+                (may(*place) && entries.iter().any(|entry| self.knows(*place, *entry))).then_some(*role)
+            }
+            Change::Out => None,
+        });
+        given.max()
     }
 
     fn change(&self, place: usize) -> Option<Change> {

@@ -148,7 +148,7 @@ fn why_void(void: Void) -> String {
         Void::LinkSpent => "the link had let in as many as it may",
         Void::Against(_) => "something done at the same time goes before it",
         Void::LastOwner => "the last owner cannot be removed",
-        Void::Circle => "it is part of a circle that rests on nothing",
+        Void::Circle => "it waits for others that nobody was allowed to make",
     }
     .to_owned()
 }
