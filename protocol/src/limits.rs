@@ -277,6 +277,8 @@ pub const GROUP_DEVICES_MAX: usize = 2_048;
 pub const GROUP_INLINE_SLICES_MAX: usize = 64;
 /// Key epochs of one group that are kept: 1,024 × about 400 B.
 pub const GROUP_EPOCHS_MAX: usize = 1_024;
+/// Epochs of several heads among them; whoever hands letters over can name any heads.
+pub const GROUP_MERGED_EPOCHS_MAX: usize = 256;
 /// How long the secrets and chains of a superseded epoch are kept: longer than the longest envelope (30 d).
 pub const GROUP_EPOCH_KEEP_MS: u64 = 45 * DAY_MS;
 /// Secrets in one welcome or complement.

@@ -262,7 +262,7 @@ impl Engine {
                 bytes = 0;
             }
             match ChatId::read(&record.group) {
-                Some(group) => self.hand_letter(link, group, record.envelope, turn),
+                Some(group) => self.hand_letter(link, group, record.envelope, turn)?,
                 None => {
                     bytes += record.envelope.len();
                     batch.push(record.envelope);

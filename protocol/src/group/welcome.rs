@@ -14,7 +14,7 @@ use crate::wire::proto;
 pub struct Welcome {
     /// The group.
     pub group: GroupId,
-    /// At least one, at most `limits::GROUP_WELCOME_SECRETS_MAX`.
+    /// At most `limits::GROUP_WELCOME_SECRETS_MAX`; none for a member who lacks operations only.
     pub secrets: Vec<HeadSecret>,
 }
 
@@ -36,7 +36,7 @@ impl Welcome {
         let secrets: Option<Vec<HeadSecret>> = message.secrets.iter().map(read_secret).collect();
         let group = GroupId::read(&message.group);
         wipe(&mut message);
-        let secrets = secrets.filter(|list| (1..=GROUP_WELCOME_SECRETS_MAX).contains(&list.len()))?;
+        let secrets = secrets.filter(|list| list.len() <= GROUP_WELCOME_SECRETS_MAX)?;
         Some(Self { group: group?, secrets })
     }
 }
@@ -56,7 +56,7 @@ fn read_secret(read: &proto::HeadSecret) -> Option<HeadSecret> {
 }
 
 /// Ids in one string: ascending, no duplicates, at most `limits::GROUP_KEY_HEADS_MAX`.
-pub(super) fn read_heads(bytes: &[u8]) -> Option<Vec<OperationId>> {
+pub(crate) fn read_heads(bytes: &[u8]) -> Option<Vec<OperationId>> {
     let (chunks, rest) = bytes.as_chunks::<{ OperationId::LEN }>();
     let heads: Vec<OperationId> = chunks.iter().copied().map(OperationId).collect();
     let sorted = heads.is_sorted_by(|a, b| a < b) && heads.len() <= GROUP_KEY_HEADS_MAX && rest.is_empty();

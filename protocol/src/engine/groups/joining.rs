@@ -189,7 +189,16 @@ impl Engine {
                 self.name_member(chat, account, &card.name, turn);
             }
         }
+        let operations = self.groups.get(&chat).map_or(0, |group| group.graph.count());
         self.take_operations(chat, read.operations, &read.by, turn)?;
+        if self.groups.get(&chat).is_some_and(|group| known && group.graph.count() > operations) {
+            // Those this account let in are as far behind as it was.
+            let guests = self.groups.get(&chat).map(|group| {
+                let of = |account: &&AccountId| group.brought_in(account, &me.account);
+                group.membership.roster.keys().filter(of).copied().collect()
+            });
+            self.note_behind(chat, guests.unwrap_or_default(), turn);
+        }
         let mut all = Vec::new();
         if let Some(group) = self.groups.get_mut(&chat) {
             for secret in &read.welcome.secrets {

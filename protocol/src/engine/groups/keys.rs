@@ -4,18 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Engine;
+use super::super::timers::Timer;
 use super::super::turn::Turn;
 use super::super::{TagOwner, account};
 use super::{Group, chain_key, epoch_key, place_key};
 use crate::group::GroupRole;
 use crate::group::key_graph::epoch_of;
-use crate::group::key_ring::Changes;
+use crate::group::key_ring::{Changes, HeadSecret};
 use crate::group::operation::Kind;
 use crate::group::slices::{Recipient, RekeyPlace, make_rekey};
 use crate::ids::{AccountId, ChatId, EpochId, GroupDevice, OperationId};
-use crate::limits::GROUP_FREE_REKEY_DEVICES_MAX;
+use crate::limits::{GROUP_FREE_REKEY_DEVICES_MAX, GROUP_MERGED_EPOCHS_MAX};
 use crate::step::RequestError;
 use crate::store::{StoreError, Table};
+use crate::time::SECOND_MS;
+
+/// What members have to be told anew is told together.
+const COMPLEMENT_PAUSE_MS: u64 = 2 * SECOND_MS;
 
 /// Where the next letter is sealed.
 pub(super) struct Sending {
@@ -55,11 +60,13 @@ impl Group {
     /// Devices of members that came on one side of a split and have not been told the keys of the other.
     pub(super) fn devices_lacking_heads(&self) -> Vec<GroupDevice> {
         let heads = self.key_heads();
-        if heads.len() < 2 {
-            return Vec::new();
-        }
-        let merged = epoch_of(&heads);
-        let writers = self.ring.graph().writers(&heads).unwrap_or_default();
+        if heads.len() < 2 { Vec::new() } else { self.devices_lacking(&heads) }
+    }
+
+    /// Devices of members that some of these heads were not for, and that have written nothing under all of them.
+    fn devices_lacking(&self, heads: &[OperationId]) -> Vec<GroupDevice> {
+        let merged = epoch_of(heads);
+        let writers = self.ring.graph().writers(heads).unwrap_or_default();
         let heard = |device: &GroupDevice| {
             let writer = writers.binary_search(device).ok().and_then(|at| u16::try_from(at).ok());
             writer.and_then(|writer| self.chains.chain(&merged, writer)).is_some_and(|chain| chain.next() > 0)
@@ -68,6 +75,26 @@ impl Group {
             heads.iter().map(|head| self.ring.graph().writers(&[*head]).unwrap_or_default()).collect();
         let lacks = |device: &GroupDevice| of_each.iter().any(|writers| writers.binary_search(device).is_err());
         self.devices_in().into_iter().filter(|device| lacks(device) && !heard(device)).collect()
+    }
+
+    /// True if `by` let this member in.
+    pub(super) fn brought_in(&self, member: &AccountId, by: &AccountId) -> bool {
+        self.membership.roster.get(member).is_some_and(|of| of.added_by == *by && member != by)
+    }
+
+    /// Members to whom a letter with an operation says nothing, because it was sealed under keys of before them or of
+    /// the other side of a split. What they were told when they came is not meant.
+    fn who_cannot_read(&self, epoch: &EpochId, operation: &OperationId) -> BTreeSet<AccountId> {
+        let Some(heads) = self.ring.epoch(epoch).map(|epoch| epoch.heads()) else { return BTreeSet::new() };
+        let lacking = self.devices_lacking(heads).into_iter().map(|device| device.account);
+        let since = |account: &AccountId| self.membership.roster.get(account).map(|member| member.since);
+        let was_told = |since: &OperationId| since == operation || self.graph.knows(since, operation);
+        lacking.filter(|account| since(account).is_some_and(|since| !was_told(&since))).collect()
+    }
+
+    /// The heads of an epoch, if it is held.
+    pub(super) fn heads_of(&self, epoch: &EpochId) -> Vec<OperationId> {
+        self.ring.epoch(epoch).map(|epoch| epoch.heads().to_vec()).unwrap_or_default()
     }
 
     /// A short name of the keys in use.
@@ -116,6 +143,34 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&chat) else { return };
         let changes = group.ring.keep_current(&heads, turn.now.unix);
         self.keys_changed(chat, changes, turn);
+    }
+
+    /// Derives the epoch of heads that were together somewhere else, if a letter is said to be of it. True if it was
+    /// not known.
+    pub(super) fn derive_epoch(&mut self, chat: ChatId, heads: &[OperationId], turn: &mut Turn) -> bool {
+        let Some(group) = self.groups.get_mut(&chat) else { return false };
+        if heads.len() < 2 || group.ring.epoch(&epoch_of(heads)).is_some() {
+            return false;
+        }
+        let merged = group.ring.epochs().filter(|(_, epoch)| epoch.heads().len() > 1).count();
+        if merged >= GROUP_MERGED_EPOCHS_MAX {
+            return false;
+        }
+        let Ok(changes) = group.ring.merge(heads) else { return false };
+        self.keys_changed(chat, changes, turn);
+        true
+    }
+
+    /// The same for all letters that cannot be read. True if there is a new one.
+    pub(super) fn derive_epochs(&mut self, chat: ChatId, turn: &mut Turn) -> bool {
+        let Some(group) = self.groups.get(&chat) else { return false };
+        let said: BTreeSet<Vec<OperationId>> =
+            group.unread.values().map(|letter| &letter.heads).filter(|heads| heads.len() > 1).cloned().collect();
+        let mut derived = false;
+        for heads in said {
+            derived |= self.derive_epoch(chat, &heads, turn);
+        }
+        derived
     }
 
     /// Stores a changed ring, and listens on the chains of new epochs.
@@ -202,20 +257,59 @@ impl Engine {
 
     /// Tells members who came on one side of a split the keys of both, as far as there is a session with them.
     pub(in super::super) fn complement_newcomers(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
-        let Some(group) = self.groups.get(&chat).filter(|group| group.takes_part()) else { return Ok(()) };
+        let Some(group) = self.groups.get_mut(&chat).filter(|group| group.takes_part()) else { return Ok(()) };
         let heads = group.key_heads();
         let own = self.own.as_ref().map(account::Own::aid);
-        let mut told = Vec::new();
+        // Operations alone help as well: a rekey has a slice for everybody.
+        let behind = std::mem::take(&mut group.rec.behind);
+        let mut told: BTreeMap<AccountId, Vec<HeadSecret>> =
+            behind.iter().filter_map(|bytes| Some((AccountId::read(bytes)?, Vec::new()))).collect();
         for device in group.devices_lacking_heads() {
-            if Some(device.account) == own || !self.has_session(&device.account.chat()) {
-                continue;
+            if let Ok(secret) = group.ring.complement(&heads, &device) {
+                told.insert(device.account, vec![secret]);
             }
-            let Ok(secret) = group.ring.complement(&heads, &device) else { continue };
-            told.push((device.account, secret));
         }
-        for (account, secret) in told {
-            self.tell_everything(chat, account, vec![secret], turn)?;
+        told.retain(|account, _| group.has_member(account));
+        self.save_group(&chat, turn);
+        for (account, secrets) in told {
+            if Some(account) != own && self.has_session(&account.chat()) {
+                self.tell_everything(chat, account, secrets, turn)?;
+            }
         }
         Ok(())
+    }
+
+    /// A letter with an operation was read here: whoever let people in who cannot read it tells them. Where that one
+    /// has gone, everybody does who can.
+    pub(super) fn note_who_cannot_read(
+        &mut self,
+        chat: ChatId,
+        epoch: &EpochId,
+        operation: &OperationId,
+        turn: &mut Turn,
+    ) {
+        let Some(own) = self.own.as_ref().map(account::Own::aid) else { return };
+        let Some(group) = self.groups.get(&chat) else { return };
+        let mut behind = group.who_cannot_read(epoch, operation);
+        behind.retain(|account| {
+            let host = group.membership.roster.get(account).map(|member| member.added_by);
+            host == Some(own) || host.is_some_and(|host| !group.has_member(&host))
+        });
+        self.note_behind(chat, behind, turn);
+    }
+
+    /// Members this account lets into everything there is, in a while.
+    pub(super) fn note_behind(&mut self, chat: ChatId, accounts: BTreeSet<AccountId>, turn: &mut Turn) {
+        let Some(group) = self.groups.get_mut(&chat) else { return };
+        if accounts.is_empty() {
+            return;
+        }
+        for account in accounts {
+            if !group.rec.behind.iter().any(|known| known[..] == account.0[..]) {
+                group.rec.behind.push(account.0.to_vec());
+            }
+        }
+        self.save_group(&chat, turn);
+        self.timers.set_earlier(Timer::Complement(chat), turn.now.moment.after_ms(COMPLEMENT_PAUSE_MS));
     }
 }

@@ -10,6 +10,7 @@ use super::super::account::check_text;
 use super::super::inbound::{Outcome, Source};
 use super::super::messages::written_before;
 use super::super::outbound::Errand;
+use super::super::records::state::GroupParting;
 use super::super::timers::Timer;
 use super::super::turn::Turn;
 use super::super::{TagOwner, message_id};
@@ -22,7 +23,8 @@ use crate::delivery::outbox::{Departure, Flight};
 use crate::group::GroupRole;
 use crate::group::chain::LetterPlace;
 use crate::group::letter::{self, Cover, Draft, Origin};
-use crate::ids::{AccountId, ChatId, Cid, GroupDevice, MessageId};
+use crate::group::membership::Membership;
+use crate::ids::{AccountId, ChatId, Cid, EpochId, GroupDevice, MessageId};
 use crate::limits::{
     CONTROL_TTL_MS, GROUP_PARTING_LETTERS_MAX, GROUP_PARTING_MS, GROUP_SEEN_PER_LETTER_MAX, GROUP_UNSENT_MAX,
     LETTER_PARENTS_MAX, NAME_BYTES_MAX,
@@ -170,12 +172,13 @@ impl Engine {
         let Ok(sealed) = sealed else { return Ok(Err(RequestError::Limit("the length of a letter"))) };
         let Ok(found) = group.chains.find(place) else { return Ok(Err(RequestError::Offline)) };
         let others = group.others(&me.account);
+        let heads = group.heads_of(&sending.epoch);
         self.move_chain(chat, place, found, turn);
         if let Some(group) = self.groups.get_mut(&chat) {
             group.follow(sealed.id.as_bytes(), &draft.parents);
         }
         self.save_group(&chat, turn);
-        let Some(letter) = self.store_letter(chat, &sealed.envelope, true, turn) else { return Ok(Ok(())) };
+        let Some(letter) = self.store_letter(chat, &sealed.envelope, true, heads, turn) else { return Ok(Ok(())) };
         if let Some(id) = errand.message {
             self.follow_delivery(chat, id, &others, turn);
         }
@@ -270,14 +273,20 @@ impl Engine {
             return Ok(Outcome::Unknown); // a squatter copied the tag, or a member wrote on another's chain
         };
         self.move_chain(chat, place, found, turn);
-        self.store_letter(chat, bytes, true, turn);
+        let heads = self.groups.get(&chat).map(|group| group.heads_of(&place.epoch)).unwrap_or_default();
+        self.store_letter(chat, bytes, true, heads, turn);
         let mut wrote = None;
         if let Some(group) = self.groups.get_mut(&chat) {
             group.follow(opened.id.as_bytes(), &opened.parents);
-            wrote = group.accepts(&sender.account, turn.now.unix);
+        }
+        let plain = proto::Plain::decode(opened.body.as_slice()).ok();
+        if let (Some(group), Some(plain)) = (self.groups.get_mut(&chat), &plain) {
+            wrote = group
+                .accepts(&sender.account, plain, turn.now.unix)
+                .map(|writes| Standing { writes, epoch: place.epoch });
         }
         self.announce_letter(chat, letter, turn);
-        if let (Some(standing), Ok(plain)) = (wrote, proto::Plain::decode(opened.body.as_slice())) {
+        if let (Some(standing), Some(plain)) = (wrote, plain) {
             let account = sender.account;
             let confirms = matches!(&plain.kind, Some(Kind::Group(proto::GroupCtl { c: Some(C::Seen(_)), .. })));
             if !confirms && !self.came_from(source, &account) {
@@ -286,6 +295,8 @@ impl Engine {
             self.apply_letter(chat, account, standing, plain, source, turn)?;
         }
         self.save_group(&chat, turn);
+        // The window of its chain has moved: what came too early may be in it.
+        self.read_unread(chat, turn)?;
         Ok(Outcome::DoneUnnamed)
     }
 
@@ -306,7 +317,7 @@ impl Engine {
         match kind {
             Kind::Text(text) => {
                 let named = message_id(&plain.msg_id).is_some_and(|id| is_message_of(&id, &account));
-                if !named || !standing.writes || self.is_muted(&chat, &account, UnixTime(plain.ts_ms)) {
+                if !named || !standing.writes {
                     return Ok(());
                 }
                 self.text_arrived(chat, author, &plain, text, path, turn)
@@ -319,7 +330,10 @@ impl Engine {
                 Some(C::Op(bytes)) => match read_operation(&bytes) {
                     Some(operation) => {
                         self.name_newcomer(chat, &operation, &ctl.name, turn);
-                        self.take_operation(chat, operation, &account, turn)
+                        let id = operation.id();
+                        self.take_operation(chat, operation, &account, turn)?;
+                        self.note_who_cannot_read(chat, &standing.epoch, &id, turn);
+                        Ok(())
                     }
                     None => Ok(()),
                 },
@@ -344,31 +358,43 @@ impl Engine {
         matches!(source, Source::Link(link) if self.account_on(link) == Some(*account))
     }
 
-    fn is_muted(&self, chat: &ChatId, account: &AccountId, written: UnixTime) -> bool {
-        let until = self.groups.get(chat).and_then(|group| group.membership.muted.get(account));
-        until.is_some_and(|until| *until > written.0)
-    }
-
     /// Letters no key fitted before.
     pub(super) fn read_unread(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
-        // Each letter read can bring the key of the next.
+        // Each letter read can bring the key of the next: that one is for the loop that is under way, however many
+        // there are.
+        let Some(group) = self.groups.get_mut(&chat).filter(|group| !group.reading) else { return Ok(()) };
+        group.reading = true;
         loop {
-            let Some(group) = self.groups.get(&chat) else { return Ok(()) };
-            let readable = group.unread().find_map(|(letter, stored)| match self.tags.get(&stored.tag) {
-                Some(TagOwner::Group(of, place)) if *of == chat => Some((*letter, *place)),
-                _ => None,
-            });
-            let Some((letter, place)) = readable else { return Ok(()) };
-            let Some(record) = stored_letter(&chat, &letter, turn)? else { return Ok(()) };
-            let outcome = self.open_letter(chat, place, &record.envelope, Source::Courier, turn)?;
+            let Some((letter, place)) = self.next_readable(&chat) else {
+                match self.derive_epochs(chat, turn) {
+                    true => continue,
+                    false => break,
+                }
+            };
+            let outcome = match stored_letter(&chat, &letter, turn)? {
+                Some(record) => self.open_letter(chat, place, &record.envelope, Source::Courier, turn)?,
+                None => Outcome::Dropped,
+            };
             if !matches!(outcome, Outcome::DoneUnnamed) {
                 // Somebody else's bytes under the tag: it goes, the real one may still come.
                 if let Some(group) = self.groups.get_mut(&chat) {
-                    group.letters.remove(&letter);
+                    group.forget_letter(&letter);
                 }
                 turn.delete(Table::GroupLetter, &letter_key(&chat, &letter));
             }
         }
+        if let Some(group) = self.groups.get_mut(&chat) {
+            group.reading = false;
+        }
+        Ok(())
+    }
+
+    fn next_readable(&self, chat: &ChatId) -> Option<(Cid, LetterPlace)> {
+        let unread = &self.groups.get(chat)?.unread;
+        unread.iter().find_map(|(letter, stored)| match self.tags.get(&stored.tag) {
+            Some(TagOwner::Group(of, place)) if of == chat => Some((*letter, *place)),
+            _ => None,
+        })
     }
 
     // ---- which letters are here
@@ -451,6 +477,8 @@ impl Engine {
 #[derive(Clone, Copy, Debug)]
 struct Standing {
     writes: bool,
+    /// Under whose keys the letter was.
+    epoch: EpochId,
 }
 
 impl Group {
@@ -468,18 +496,48 @@ impl Group {
         self.ring.graph().writers(heads)?.get(usize::from(place.writer)).copied()
     }
 
-    /// Whether a letter counts. Of somebody who has gone, those do that may have been written before they knew: for a
-    /// while, and not without end.
-    fn accepts(&mut self, account: &AccountId, now: UnixTime) -> Option<Standing> {
-        if let Some(role) = self.role_of(account) {
-            return Some(Standing { writes: role >= self.send_role() });
+    /// Whether a letter counts, and if so whether what it says may be shown. Of somebody who has gone or may not
+    /// write any more, those do that may have been written before they knew: for a while, and not without end.
+    fn accepts(&mut self, account: &AccountId, plain: &proto::Plain, now: UnixTime) -> Option<bool> {
+        let member = self.has_member(account);
+        let muted = self.membership.muted.get(account).is_some_and(|until| *until > plain.ts_ms);
+        if self.has_voice(&self.membership, account) && !muted {
+            return Some(true);
         }
-        let parting = self.rec.partings.iter_mut().find(|parting| parting.aid == account.0)?;
+        let content = matches!(&plain.kind, Some(Kind::Text(_) | Kind::Edit(_) | Kind::React(_)));
+        if member && !content {
+            return Some(false);
+        }
+        // Whose addition is void has no parting yet: it wrote, and was read, where nobody knew.
+        let known = self.rec.partings.iter().position(|parting| parting.aid == account.0);
+        if known.is_none() && !member {
+            self.note_parting(account, now);
+        }
+        let Some(parting) = self.rec.partings.iter_mut().find(|parting| parting.aid == account.0) else {
+            return member.then_some(false);
+        };
         let late = parting.seen_at.saturating_add(GROUP_PARTING_MS) <= now.0;
-        (!late && parting.letters < GROUP_PARTING_LETTERS_MAX).then(|| {
+        let late = late || parting.letters >= GROUP_PARTING_LETTERS_MAX;
+        if !late {
             parting.letters += 1;
-            Standing { writes: true }
-        })
+        }
+        match (late, member) {
+            (false, _) => Some(true),
+            (true, true) => Some(false),
+            (true, false) => None,
+        }
+    }
+
+    /// From now on it is counted what somebody may have written before they knew that they may not.
+    pub(super) fn note_parting(&mut self, account: &AccountId, now: UnixTime) {
+        self.rec.partings.retain(|parting| parting.aid != account.0);
+        self.rec.partings.push(GroupParting { aid: account.0.to_vec(), seen_at: now.0, letters: 0 });
+    }
+
+    /// True for a member whose role lets it write.
+    pub(super) fn has_voice(&self, membership: &Membership, account: &AccountId) -> bool {
+        let least = membership.info.send_role.unwrap_or(GroupRole::Member);
+        membership.roster.get(account).is_some_and(|member| member.role >= least)
     }
 
     /// The letters nobody has followed, as the next one names them.

@@ -7,7 +7,7 @@ use prost::Message;
 use super::super::Engine;
 use super::super::account::{check_text, hint, read_hint};
 use super::super::contacts::Contact;
-use super::super::records::state::{ContactRecord, GroupName, GroupParting};
+use super::super::records::state::{ContactRecord, GroupName};
 use super::super::timers::Timer;
 use super::super::turn::Turn;
 use crate::crypto::hash::{hash, trunc};
@@ -179,16 +179,14 @@ impl Engine {
         names.iter().find(|known| known.aid == account.0).map(|known| known.name.clone()).unwrap_or_default()
     }
 
-    /// Members have gone: what they may still have written before they knew is counted from now on.
+    /// Members have gone, or may not write any more: what they may still have written before they knew is counted from now on.
     pub(super) fn note_partings(&mut self, chat: ChatId, gone: &[AccountId], turn: &mut Turn) {
         let Some(group) = self.groups.get_mut(&chat) else { return };
         if gone.is_empty() {
             return;
         }
         for account in gone {
-            group.rec.partings.retain(|parting| parting.aid != account.0);
-            let parting = GroupParting { aid: account.0.to_vec(), seen_at: turn.now.unix.0, letters: 0 };
-            group.rec.partings.push(parting);
+            group.note_parting(account, turn.now.unix);
         }
         self.save_group(&chat, turn);
         self.forget_strangers(turn);

@@ -36,6 +36,7 @@ use crate::group::graph::Graph;
 use crate::group::key_ring::KeyRing;
 use crate::group::membership::Membership;
 use crate::group::operation::Operation;
+use crate::group::welcome::read_heads;
 use crate::group::{GroupRole, GroupState};
 use crate::ids::{AccountId, ChatId, Cid, EpochId, GroupDevice, GroupId, OperationId, Tag};
 use crate::input::{Request, RequestId};
@@ -58,6 +59,10 @@ pub(super) struct Group {
     letters: BTreeMap<Cid, StoredLetter>,
     /// The same by tag: an opened letter that comes again is known.
     letter_tags: BTreeMap<Tag, Cid>,
+    /// Letters among them that no key fits yet.
+    unread: BTreeMap<Cid, UnreadLetter>,
+    /// They are being looked through.
+    reading: bool,
 }
 
 /// What is known of a letter that is kept.
@@ -67,6 +72,14 @@ struct StoredLetter {
     expires_at: UnixTime,
     /// False while nobody's key fits.
     opened: bool,
+}
+
+/// A letter that no key fits yet.
+#[derive(Clone, Debug)]
+struct UnreadLetter {
+    tag: Tag,
+    /// Of its epoch, if it is said to have several.
+    heads: Vec<OperationId>,
 }
 
 impl Group {
@@ -82,6 +95,8 @@ impl Group {
             signers: BTreeMap::new(),
             letters: BTreeMap::new(),
             letter_tags: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            reading: false,
         };
         for id in group.graph.operations().map(Operation::id).collect::<Vec<_>>() {
             group.note_signers(&id);
@@ -209,6 +224,9 @@ impl Engine {
             if !group.rec.unconfirmed.is_empty() {
                 self.timers.set(Timer::TellSeen(chat), turn.now.moment);
             }
+            if !group.rec.behind.is_empty() {
+                self.timers.set(Timer::Complement(chat), turn.now.moment);
+            }
             for (tag, place) in group.chains.tags() {
                 self.tags.insert(tag, TagOwner::Group(chat, place));
             }
@@ -275,10 +293,8 @@ fn read_group(chat: &ChatId, me: GroupDevice, rec: GroupRecord, turn: &Turn) -> 
     each_under(turn, Table::GroupLetter, prefix, |letter, value| {
         let (letter, record) = (Cid::read(letter)?, LetterRecord::decode(value).ok()?);
         let (tag, opened) = (Envelope::parse(&record.envelope).ok()?.tag, record.opened);
-        group.letters.insert(letter, StoredLetter { tag, expires_at: UnixTime(record.expires_at), opened });
-        if opened {
-            group.letter_tags.insert(tag, letter);
-        }
+        let heads = read_heads(&record.heads).unwrap_or_default();
+        group.note_letter(letter, StoredLetter { tag, expires_at: UnixTime(record.expires_at), opened }, heads);
         Some(())
     })?;
     Ok(group)

@@ -207,6 +207,14 @@ impl Engine {
             || roles(&group.membership) != roles(before);
         let retention_s = group.membership.info.retention_s.unwrap_or(0);
         let here = is.contains(&own);
+        let muted = |account: &&AccountId| {
+            let until = |membership: &Membership| membership.muted.get(*account).copied();
+            until(&group.membership) > until(before)
+        };
+        let lost_voice = |account: &&AccountId| {
+            group.has_voice(before, account) && (muted(account) || !group.has_voice(&group.membership, account))
+        };
+        let silenced: Vec<AccountId> = is.intersection(&was).filter(lost_voice).copied().collect();
         for account in &joined {
             let name = self.member_name(&chat, account);
             turn.event(Some(chat), None, EventKind::GroupMemberJoined { account: *account, name });
@@ -241,7 +249,7 @@ impl Engine {
         self.save_group(&chat, turn);
         self.know_members(chat, turn)?;
         self.members_gone(chat, &gone, turn)?;
-        self.note_partings(chat, &gone, turn);
+        self.note_partings(chat, &[gone.clone(), silenced].concat(), turn);
         self.follow_heads(chat, turn);
         self.plan_keys(chat, turn);
         self.read_unread(chat, turn)?;
@@ -259,11 +267,11 @@ impl Engine {
         }
         let lacking = group.devices_lacking_heads();
         if !lacking.is_empty() {
-            let mine = lacking.iter().any(|device| {
-                group.membership.roster.get(&device.account).is_some_and(|member| member.added_by == own)
-            });
-            let wait = if mine { 0 } else { COMPLEMENT_PATIENCE_MS + self.chance.below(COMPLEMENT_PATIENCE_MS) };
+            let wait = COMPLEMENT_PATIENCE_MS + self.chance.below(COMPLEMENT_PATIENCE_MS);
             self.timers.set_earlier(Timer::Complement(chat), turn.now.moment.after_ms(wait));
+            let mine = lacking.iter().map(|device| device.account);
+            let mine = mine.filter(|account| group.brought_in(account, &own)).collect();
+            self.note_behind(chat, mine, turn);
         }
     }
 }

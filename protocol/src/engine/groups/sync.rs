@@ -21,11 +21,12 @@ use super::super::inbound::{Outcome, Source};
 use super::super::records::state::LetterRecord;
 use super::super::timers::Timer;
 use super::super::turn::Turn;
-use super::{Group, StoredLetter};
+use super::{Group, StoredLetter, UnreadLetter};
 use crate::carry::reconcile::{Message, Opening, Reconciliation};
 use crate::carry::salted_set::SaltedSet;
 use crate::crypto::hash::{cid, hash, trunc};
-use crate::ids::{AccountId, ChatId, Cid, LinkId, Tag};
+use crate::group::welcome::read_heads;
+use crate::ids::{AccountId, ChatId, Cid, LinkId, OperationId, Tag};
 use crate::limits::{GROUP_LETTERS_MAX, GROUP_LETTERS_PER_HAVE_MAX, GROUP_UNREAD_LETTERS_MAX, GROUP_WANTS_MAX};
 use crate::step::Path;
 use crate::store::{StoreError, Table};
@@ -151,7 +152,7 @@ impl Engine {
             Some(S::Have(list)) => self.letters_announced(link, chat, &read_cids(&list), turn),
             Some(S::Want(list)) => return self.letters_wanted(link, chat, &read_cids(&list), turn),
             Some(S::Got(list)) => return self.letters_confirmed(link, chat, &read_cids(&list), turn),
-            Some(S::Letters(letters)) => return self.letters_arrived(link, chat, &letters.env, turn),
+            Some(S::Letters(letters)) => return self.letters_arrived(link, chat, &letters, turn),
             None => {}
         }
         Ok(())
@@ -267,6 +268,7 @@ impl Engine {
             }
             bytes += record.envelope.len();
             batch.env.push(record.envelope);
+            batch.heads.push(record.heads);
         }
         if bytes > 0 {
             say(link, chat, S::Letters(batch), turn);
@@ -275,30 +277,40 @@ impl Engine {
     }
 
     /// Hands an own letter to a member on a link.
-    pub(in super::super) fn hand_letter(&mut self, link: LinkId, chat: ChatId, envelope: Vec<u8>, turn: &mut Turn) {
+    pub(in super::super) fn hand_letter(
+        &mut self,
+        link: LinkId,
+        chat: ChatId,
+        envelope: Vec<u8>,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let letter = cid(&envelope);
+        let heads = stored_letter(&chat, &letter, turn)?.map(|record| record.heads).unwrap_or_default();
         if let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) {
             comparison.note_known(letter);
         }
-        say(link, chat, S::Letters(proto::GroupLetters { env: vec![envelope] }), turn);
+        say(link, chat, S::Letters(proto::GroupLetters { env: vec![envelope], heads: vec![heads] }), turn);
+        Ok(())
     }
 
     fn letters_arrived(
         &mut self,
         link: LinkId,
         chat: ChatId,
-        list: &[Vec<u8>],
+        list: &proto::GroupLetters,
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
         let mut got: Vec<Cid> = Vec::new();
-        for envelope in list.iter().take(GROUP_WANTS_MAX) {
+        for (at, envelope) in list.env.iter().take(GROUP_WANTS_MAX).enumerate() {
+            let heads = list.heads.get(at).and_then(|bytes| read_heads(bytes)).unwrap_or_default();
+            self.derive_epoch(chat, &heads, turn);
             let letter = cid(envelope);
             if let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) {
                 comparison.note_known(letter);
                 comparison.asked.remove(&letter);
             }
             match self.envelope(envelope, Source::Link(link), turn)? {
-                Outcome::Unknown => self.keep_unread(chat, letter, envelope, turn),
+                Outcome::Unknown => self.keep_unread(chat, letter, envelope, heads, turn),
                 Outcome::Done { .. } | Outcome::DoneUnnamed => got.push(letter),
                 Outcome::Dropped => {}
             }
@@ -335,34 +347,36 @@ impl Engine {
     }
 
     /// A letter that no key fits yet: the operation that brings the key may still be under way.
-    fn keep_unread(&mut self, chat: ChatId, letter: Cid, envelope: &[u8], turn: &mut Turn) {
+    fn keep_unread(&mut self, chat: ChatId, letter: Cid, envelope: &[u8], heads: Vec<OperationId>, turn: &mut Turn) {
         let Some(group) = self.groups.get_mut(&chat) else { return };
-        let unread = group.letters.values().filter(|letter| !letter.opened).count();
-        if unread >= GROUP_UNREAD_LETTERS_MAX || group.letters.contains_key(&letter) {
+        if group.unread.len() >= GROUP_UNREAD_LETTERS_MAX || group.letters.contains_key(&letter) {
             return;
         }
-        self.store_letter(chat, envelope, false, turn);
+        self.store_letter(chat, envelope, false, heads, turn);
         self.announce_letter(chat, letter, turn);
     }
 
     /// Keeps a letter so that other members can have it from here.
-    pub(super) fn store_letter(&mut self, chat: ChatId, bytes: &[u8], opened: bool, turn: &mut Turn) -> Option<Cid> {
+    pub(super) fn store_letter(
+        &mut self,
+        chat: ChatId,
+        bytes: &[u8],
+        opened: bool,
+        heads: Vec<OperationId>,
+        turn: &mut Turn,
+    ) -> Option<Cid> {
+        let written = if heads.len() > 1 { heads.iter().flat_map(|head| head.0).collect() } else { Vec::new() };
         let envelope = Envelope::parse(bytes).ok()?;
         let group = self.groups.get_mut(&chat)?;
         let letter = cid(bytes);
         let expires_at = envelope.head.keep_until(turn.now.unix);
         if group.letters.len() >= GROUP_LETTERS_MAX && !group.letters.contains_key(&letter) {
             let oldest = group.letters.iter().min_by_key(|(_, stored)| stored.expires_at).map(|(id, _)| *id)?;
-            if let Some(stored) = group.letters.remove(&oldest) {
-                group.letter_tags.remove(&stored.tag);
-            }
+            group.forget_letter(&oldest);
             turn.delete(Table::GroupLetter, &letter_key(&chat, &oldest));
         }
-        group.letters.insert(letter, StoredLetter { tag: envelope.tag, expires_at, opened });
-        if opened {
-            group.letter_tags.insert(envelope.tag, letter);
-        }
-        let record = LetterRecord { envelope: bytes.to_vec(), expires_at: expires_at.0, opened };
+        group.note_letter(letter, StoredLetter { tag: envelope.tag, expires_at, opened }, heads);
+        let record = LetterRecord { envelope: bytes.to_vec(), expires_at: expires_at.0, opened, heads: written };
         turn.put_record(Table::GroupLetter, &letter_key(&chat, &letter), &record);
         Some(letter)
     }
@@ -388,23 +402,36 @@ impl Engine {
     pub(in super::super) fn drop_old_letters(&mut self, turn: &mut Turn) {
         let now = turn.now.unix;
         for (chat, group) in &mut self.groups {
-            let Group { letters, letter_tags, .. } = group;
-            letters.retain(|letter, stored| {
-                let keep = stored.expires_at > now;
-                if !keep {
-                    letter_tags.remove(&stored.tag);
-                    turn.delete(Table::GroupLetter, &letter_key(chat, letter));
-                }
-                keep
-            });
+            let old = group.letters.iter().filter(|(_, stored)| stored.expires_at <= now);
+            for letter in old.map(|(letter, _)| *letter).collect::<Vec<_>>() {
+                group.forget_letter(&letter);
+                turn.delete(Table::GroupLetter, &letter_key(chat, &letter));
+            }
         }
     }
 }
 
 impl Group {
-    /// Letters no key fits yet whose tags are in `tags` by this time.
-    pub(super) fn unread(&self) -> impl Iterator<Item = (&Cid, &StoredLetter)> {
-        self.letters.iter().filter(|(_, stored)| !stored.opened)
+    /// A letter is kept, or has been opened.
+    pub(super) fn note_letter(&mut self, letter: Cid, stored: StoredLetter, heads: Vec<OperationId>) {
+        self.letters.insert(letter, stored);
+        match stored.opened {
+            true => {
+                self.unread.remove(&letter);
+                self.letter_tags.insert(stored.tag, letter);
+            }
+            false => {
+                self.unread.insert(letter, UnreadLetter { tag: stored.tag, heads });
+            }
+        }
+    }
+
+    /// A letter is not kept any more.
+    pub(super) fn forget_letter(&mut self, letter: &Cid) {
+        self.unread.remove(letter);
+        if let Some(stored) = self.letters.remove(letter).filter(|stored| stored.opened) {
+            self.letter_tags.remove(&stored.tag);
+        }
     }
 }
 
