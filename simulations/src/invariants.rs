@@ -17,6 +17,8 @@ use silbo_protocol::step::{DeliveryState, Event, EventKind, Reply, RequestError}
 use silbo_protocol::store::{ItemRow, Store, Table, Write};
 use silbo_protocol::wire::envelope::{Class, Envelope};
 use silbo_protocol::wire::frame::Frame;
+use silbo_protocol::wire::proto::GroupSync;
+use silbo_protocol::wire::proto::group_sync::S;
 use silbo_protocol::wire::proto::mbox_req::Op;
 
 use crate::custody::{OutboxEntry, letter_envelope};
@@ -49,6 +51,17 @@ pub(crate) struct Mail {
     pub(crate) is_message: bool,
     /// The message, when it is the first envelope that names it.
     message: Option<MessageId>,
+}
+
+/// What went over links.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    /// Frames that were handed to links.
+    pub frames: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// How often one node opened a comparison of a group's letters with another.
+    pub comparisons: BTreeMap<(NodeId, NodeId), u32>,
 }
 
 impl Ledger {
@@ -91,12 +104,19 @@ type Place = (u64, u64, MessageId);
 
 impl World {
     /// What a node is about to hand to a link.
-    pub(crate) fn check_sent(&mut self, id: NodeId, bytes: &[u8]) {
+    pub(crate) fn check_sent(&mut self, id: NodeId, to: Option<NodeId>, bytes: &[u8]) {
         let frame = match Frame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => return self.broken("I8", id, format!("sent bytes that are no frame: {error}")),
         };
+        self.traffic.frames += 1;
+        self.traffic.bytes += bytes.len() as u64;
         match frame {
+            Frame::GroupSync(GroupSync { s: Some(S::Opening(_)), .. }) => {
+                if let Some(to) = to {
+                    *self.traffic.comparisons.entry((id, to)).or_default() += 1;
+                }
+            }
             Frame::Envelopes(list) => self.check_ciphertexts(id, &list),
             Frame::Parcels(parcels) => {
                 for parcel in parcels {
@@ -461,11 +481,11 @@ mod tests {
         let (mut world, ann, ..) = two_people();
         let (mut envelope, entry) = sealed(3);
         world.check_committed(ann, &[entry]);
-        world.check_sent(ann, &Frame::Envelopes(vec![envelope.clone()]).encode());
-        world.check_sent(ann, &Frame::Envelopes(vec![envelope.clone()]).encode());
+        world.check_sent(ann, None, &Frame::Envelopes(vec![envelope.clone()]).encode());
+        world.check_sent(ann, None, &Frame::Envelopes(vec![envelope.clone()]).encode());
         assert_eq!(broken(&world), None);
         envelope[40] ^= 1;
-        world.check_sent(ann, &Frame::Envelopes(vec![envelope]).encode());
+        world.check_sent(ann, None, &Frame::Envelopes(vec![envelope]).encode());
         assert_eq!(broken(&world), Some("I3"));
     }
 
@@ -477,16 +497,16 @@ mod tests {
         envelope[40] ^= 1;
         let parcel = WireParcel { copies: 1, hops: 0, age_min: 0, envelope };
         // What somebody else hands on is not of their making.
-        world.check_sent(ben, &Frame::Parcels(vec![parcel.clone()]).encode());
+        world.check_sent(ben, None, &Frame::Parcels(vec![parcel.clone()]).encode());
         assert_eq!(broken(&world), None);
-        world.check_sent(ann, &Frame::Parcels(vec![parcel]).encode());
+        world.check_sent(ann, None, &Frame::Parcels(vec![parcel]).encode());
         assert_eq!(broken(&world), Some("I3"));
     }
 
     #[test]
     fn i3_an_envelope_that_was_never_stored_is_found_when_it_leaves() {
         let (mut world, ann, ..) = two_people();
-        world.check_sent(ann, &Frame::Envelopes(vec![sealed(3).0]).encode());
+        world.check_sent(ann, None, &Frame::Envelopes(vec![sealed(3).0]).encode());
         assert_eq!(broken(&world), Some("I3"));
     }
 
@@ -501,7 +521,7 @@ mod tests {
     #[test]
     fn i8_bytes_that_are_no_frame_are_found_when_they_leave() {
         let (mut world, ann, ..) = two_people();
-        world.check_sent(ann, &[0x7f, 1, 2]);
+        world.check_sent(ann, None, &[0x7f, 1, 2]);
         assert_eq!(broken(&world), Some("I8"));
     }
 }

@@ -362,7 +362,8 @@ impl World {
     }
 
     pub(crate) fn send_frame(&mut self, from: NodeId, id: LinkId, bytes: Vec<u8>) {
-        self.check_sent(from, &bytes);
+        let to = self.network.links.get(&(id.0 / 2)).and_then(|link| link.ends[1 - (id.0 % 2) as usize].node);
+        self.check_sent(from, to.map(|(node, _)| node), &bytes);
         let hostility = self.node(from).hostility;
         let Some((link, side)) = self.network.end_mut(id) else { return };
         let far_is_node = link.ends[1 - side].node.is_some();

@@ -3,7 +3,9 @@
 
 mod couriers;
 mod first_contact;
+mod groups;
 mod hostility;
+mod meshes;
 mod messages;
 mod trouble;
 
@@ -114,6 +116,29 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "hostile-peer", story: "a contact's link corrupts frames", run: hostility::hostile_peer },
     Scenario { name: "garbage", story: "strangers flood a node with garbage", run: hostility::garbage },
     Scenario { name: "replays", story: "strangers replay everything they have seen", run: hostility::replays },
+    Scenario {
+        name: "split-9",
+        story: "a group of nine goes on in three parts for three days, and agrees afterwards",
+        run: groups::split_of_nine,
+    },
+    Scenario { name: "split-50", story: "the same with fifty; to be run in release", run: groups::split_of_fifty },
+    Scenario {
+        name: "line-10",
+        story: "a group of ten of whom each reaches the one before and the one after",
+        run: meshes::line_of_ten,
+    },
+    Scenario { name: "grid-4", story: "a group in a grid of four by four", run: meshes::grid_of_four },
+    Scenario { name: "grid-5", story: "a group in a grid of five by five", run: meshes::grid_of_five },
+    Scenario {
+        name: "churn-20",
+        story: "a group of twenty of whom one goes and one returns every minute",
+        run: meshes::comings_and_goings_of_a_few,
+    },
+    Scenario {
+        name: "churn-100",
+        story: "a group of a hundred of whom ten go or return every minute; to be run in release",
+        run: meshes::comings_and_goings,
+    },
 ];
 
 /// The scenario of a name.

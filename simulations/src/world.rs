@@ -12,7 +12,7 @@ use crate::chaos::Chaos;
 use crate::dht::Dht;
 use crate::driver::Phase;
 use crate::failure::Failure;
-use crate::invariants::Ledger;
+use crate::invariants::{Ledger, Traffic};
 use crate::network::{Network, Reach};
 use crate::node::{Node, NodeId, PlannedCrash};
 use crate::rehearsal::Rehearsed;
@@ -66,6 +66,7 @@ pub struct World {
     pub(crate) rehearsed: BTreeMap<NodeId, Rehearsed>,
     recorder: Option<(NodeId, Vec<Vec<u8>>)>,
     pub(crate) wiretap: Wiretap,
+    pub(crate) traffic: Traffic,
 }
 
 impl World {
@@ -92,6 +93,7 @@ impl World {
             rehearsed: BTreeMap::new(),
             recorder: None,
             wiretap: Wiretap::default(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -293,6 +295,11 @@ impl World {
         if let Some((_, frames)) = self.recorder.as_mut().filter(|(of, _)| *of == id) {
             frames.push(bytes.to_vec());
         }
+    }
+
+    /// What went over links since it was asked the last time.
+    pub fn take_traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
     }
 
     /// Where every node stands, a line each.

@@ -6,6 +6,7 @@ use silbo_protocol::input::Request;
 use silbo_protocol::step::{DeliveryState, Reply};
 use silbo_simulations::failure::Failure;
 use silbo_simulations::node::NodeId;
+use silbo_simulations::scenarios::check;
 use silbo_simulations::world::World;
 
 const MINUTE: u64 = 60_000;
@@ -299,27 +300,16 @@ fn both_sides_of_a_split_go_on_and_agree_afterwards() {
 }
 
 #[test]
-fn a_post_crosses_a_line_of_ten() {
-    let mut world = World::new(7);
-    let people: Vec<NodeId> = (0..10).map(|n| world.person(&format!("P{n}")).unwrap()).collect();
-    for pair in people.windows(2) {
-        world.befriend(pair[0], pair[1]).unwrap();
-    }
-    for person in &people[2..] {
-        world.befriend(people[0], *person).unwrap();
-    }
-    let chat = create(&mut world, people[0], &people[1..]);
-    for member in &people {
-        wait_members(&mut world, *member, chat, 10);
-    }
-    for (at, a) in people.iter().enumerate() {
-        for b in people.iter().skip(at + 2) {
-            world.keep_apart(*a, *b);
-        }
-    }
-    world.run_for(MINUTE).unwrap();
-    let start = world.now_ms();
-    post(&mut world, people[0], chat, "from one end");
-    world.wait_shown(people[9], "from one end", 10 * MINUTE).unwrap();
-    println!("line of ten: {} ms", world.now_ms() - start);
+fn three_parts_of_a_group_agree_after_three_days_and_nobody_reads_what_was_not_for_them() {
+    check("split-9", [1, 6]);
+}
+
+#[test]
+fn a_post_crosses_a_line_of_ten_within_half_a_minute() {
+    check("line-10", [1]);
+}
+
+#[test]
+fn every_post_crosses_a_grid() {
+    check("grid-4", [1]);
 }
