@@ -122,6 +122,11 @@ impl Flight {
             sprayed: 0,
         }
     }
+
+    /// True for mail between two, which a session has sealed; false for what belongs to a group.
+    pub fn of_session(&self) -> bool {
+        self.session != SessionId([0; 16])
+    }
 }
 
 /// Outgoing mail of one conversation.

@@ -492,7 +492,7 @@ impl Engine {
         let stale: Vec<u64> = lane
             .flights
             .iter()
-            .filter(|(_, f)| f.session != current && !f.first_contact)
+            .filter(|(_, f)| f.of_session() && f.session != current && !f.first_contact)
             .map(|(seq, _)| *seq)
             .collect();
         for seq in stale {

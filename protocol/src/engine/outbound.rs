@@ -335,8 +335,7 @@ impl Engine {
     fn reset_if_silent(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         const ATTEMPTS: u32 = 4;
         let stuck = self.outbox.lane(&chat).is_some_and(|lane| {
-            let old =
-                |f: &Flight| f.group.is_none() && !f.first_contact && f.attempts >= ATTEMPTS && f.on_link.is_some();
+            let old = |f: &Flight| f.of_session() && !f.first_contact && f.attempts >= ATTEMPTS && f.on_link.is_some();
             lane.flights.values().any(old)
         });
         let stale = self
