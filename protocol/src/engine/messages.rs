@@ -65,7 +65,7 @@ impl Engine {
             return Ok(Err(error));
         }
         let id = match group {
-            true => self.new_group_message_id(turn.now.unix),
+            true => self.unused_group_message_id(&chat, turn)?,
             false => self.new_message_id(turn.now.unix),
         };
         let expire_s = expire_s.unwrap_or(0);

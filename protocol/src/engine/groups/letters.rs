@@ -98,6 +98,22 @@ impl Engine {
         MessageId(id)
     }
 
+    /// The id of a new text: two bytes of chance are few for who posts many in one millisecond.
+    pub(in super::super) fn unused_group_message_id(
+        &mut self,
+        chat: &ChatId,
+        turn: &Turn,
+    ) -> Result<MessageId, StoreError> {
+        let mut at = turn.now.unix;
+        loop {
+            let id = self.new_group_message_id(at);
+            if turn.item(chat, &id)?.is_none() {
+                return Ok(id);
+            }
+            at = at.after_ms(1);
+        }
+    }
+
     /// Says something to the group.
     pub(in super::super) fn post(
         &mut self,
