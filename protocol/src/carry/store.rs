@@ -455,7 +455,7 @@ impl CarrierStore {
         taken
     }
 
-    /// Envelopes there was no room for not long ago.
+    /// What was refused not long ago.
     pub fn refused(&self, now: UnixTime) -> impl Iterator<Item = &(Tag, Cid)> {
         self.refused.iter().filter(move |(_, until)| **until > now).map(|(name, _)| name)
     }
@@ -467,8 +467,8 @@ impl CarrierStore {
         self.remove(name, writes);
     }
 
-    /// There was no room for it: it is not asked for again for a while.
-    fn refuse(&mut self, name: (Tag, Cid), now: UnixTime) {
+    /// There was no room for it, or its time is over: it is not asked for again for a while.
+    pub fn refuse(&mut self, name: (Tag, Cid), now: UnixTime) {
         if self.refused.len() >= REFUSED_MAX {
             self.refused.retain(|_, until| *until > now);
         }
@@ -542,7 +542,8 @@ impl CarrierStore {
         let over: Vec<Cid> =
             self.copies.iter().filter(|(_, c)| c.expires_at <= now).map(|(cid, _)| *cid).take(limit).collect();
         for cid in over {
-            self.remove(&cid, &mut writes);
+            // Others may believe for a few minutes more that its time is not over.
+            self.push_out(&cid, now, &mut writes);
         }
         while let Some((end, tag)) = self.vaccine_ends.first().copied()
             && end <= now

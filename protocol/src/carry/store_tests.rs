@@ -135,6 +135,7 @@ fn expired_copies_and_vaccines_are_swept() {
     assert_eq!(carried.sweep(NOW.after_ms(HOUR_MS), 100), []);
     assert!(!carried.sweep(NOW.after_ms(40 * DAY_MS), 100).is_empty());
     assert_eq!((carried.len(), carried.vaccine_count(), carried.bytes()), (0, 0, 0));
+    assert_eq!(carried.refused(NOW.after_ms(40 * DAY_MS)).count(), 1, "it does not come back");
 }
 
 #[test]

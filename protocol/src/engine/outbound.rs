@@ -208,6 +208,8 @@ impl Engine {
         turn.delete(Table::Outbox, &entry_key(chat, seq));
         if flight.sprayed > 0 {
             turn.delete(Table::Spray, &entry_key(chat, seq));
+            // Carriers have it for a while yet: it need not come back.
+            self.carried.refuse((flight.tag, flight.cid), turn.now.unix);
         }
         Some(flight)
     }
