@@ -60,7 +60,7 @@ MUTANTS = [
         promise="copies go only when the preimage hashes to their tag",
         path="protocol/src/carry/store.rs",
         find="""
-        for cid in self.by_tag.get(&tag).cloned().unwrap_or_default() {
+        for cid in self.named(&tag) {
             self.remove(&cid, &mut writes);
         }
         while""",
