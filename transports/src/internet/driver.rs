@@ -358,8 +358,13 @@ impl Driver {
                 StreamKind::Outbound(stream) => self.on_outbound(peer, connection, stream),
                 StreamKind::Failed => self.on_open_failed(peer, connection),
             },
-            NodeEvent::Ping(ping::Event { peer, connection, result: Err(ping::Failure::Timeout) }) => {
-                tracing::debug!(%connection, "ping timed out");
+            // The first failure is silent, and the next one is that no stream could be opened for another ping.
+            NodeEvent::Ping(ping::Event {
+                peer,
+                connection,
+                result: Err(failure @ (ping::Failure::Timeout | ping::Failure::Other { .. })),
+            }) => {
+                tracing::debug!(%connection, %failure, "no answer to a ping");
                 self.close_connection(peer, connection);
             }
             NodeEvent::Identify(identify::Event::Received { peer_id, connection_id, info }) => {
