@@ -1,6 +1,6 @@
 //! Groups in the simulated world: real engines, real keys, virtual time.
 
-use silbo_protocol::group::{GroupState, GroupView};
+use silbo_protocol::group::{GroupRole, GroupState, GroupView};
 use silbo_protocol::ids::{ChatId, MessageId};
 use silbo_protocol::input::Request;
 use silbo_protocol::step::{DeliveryState, Reply};
@@ -11,54 +11,22 @@ use silbo_simulations::world::World;
 
 const MINUTE: u64 = 60_000;
 
-fn create(world: &mut World, by: NodeId, members: &[NodeId]) -> ChatId {
-    let members = members.iter().map(|member| world.chat_of(*member).expect("they have accounts")).collect();
-    let request = Request::GroupCreate { name: "climbing".to_owned(), topic: String::new(), members };
-    match world.request(by, request).expect("a group") {
-        Reply::Group(view) => view.chat,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn view(world: &mut World, of: NodeId, chat: ChatId) -> Option<GroupView> {
-    match world.request(of, Request::Group { chat }) {
-        Ok(Reply::Group(view)) => Some(*view),
-        Err(Failure::Refused { .. }) => None,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn names(view: &GroupView) -> Vec<String> {
     let mut names: Vec<String> = view.members.iter().map(|member| member.name.clone()).collect();
     names.sort();
     names
 }
 
-fn post(world: &mut World, by: NodeId, chat: ChatId, text: &str) -> MessageId {
-    let request = Request::Send {
-        chat,
-        body: text.to_owned(),
-        reply_to: None,
-        expire_s: None,
-        client_id: None,
-        ttl_s: None,
-        no_infra: false,
-    };
-    match world.request(by, request).expect("a message") {
-        Reply::Message { id, .. } => id,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn wait_members(world: &mut World, of: NodeId, chat: ChatId, count: usize) -> GroupView {
     for _ in 0..240 {
-        if let Some(view) = view(world, of, chat).filter(|v| v.members.len() == count && v.state == GroupState::Active)
+        if let Some(view) =
+            world.group(of, chat).unwrap().filter(|v| v.members.len() == count && v.state == GroupState::Active)
         {
             return view;
         }
         world.run_for(1_000).expect("no invariant is broken");
     }
-    let last = view(world, of, chat);
+    let last = world.group(of, chat).unwrap();
     panic!("{}: {last:?}", world.node(of).name);
 }
 
@@ -68,12 +36,12 @@ fn three_people_talk_though_two_of_them_are_no_contacts() {
     let [ada, bob, carol] = ["Ada", "Bob", "Carol"].map(|name| world.person(name).unwrap());
     world.befriend(ada, bob).unwrap();
     world.befriend(ada, carol).unwrap();
-    let chat = create(&mut world, ada, &[bob, carol]);
+    let chat = world.create_group(ada, &[bob, carol]).unwrap();
     for member in [ada, bob, carol] {
         let view = wait_members(&mut world, member, chat, 3);
         assert_eq!(names(&view), ["Ada", "Bob", "Carol"], "{}", world.node(member).name);
     }
-    let id = post(&mut world, bob, chat, "Saturday?");
+    let id = world.say(bob, chat, "Saturday?").unwrap();
     for reader in [ada, carol] {
         world.wait_shown(reader, "Saturday?", MINUTE).unwrap();
     }
@@ -82,7 +50,7 @@ fn three_people_talk_though_two_of_them_are_no_contacts() {
             matches!(world.node(bob).states.get(&id), Some(DeliveryState::Delivered { .. }))
         })
         .unwrap();
-    post(&mut world, carol, chat, "Sunday.");
+    world.say(carol, chat, "Sunday.").unwrap();
     world.wait_shown(bob, "Sunday.", MINUTE).unwrap();
     world.wait_shown(ada, "Sunday.", MINUTE).unwrap();
 }
@@ -95,7 +63,7 @@ fn a_restart_forgets_no_key_though_several_came_at_the_same_moment() {
     for other in [bob, carol, dora] {
         world.befriend(ada, other).unwrap();
     }
-    let chat = create(&mut world, ada, &[bob, carol, dora]);
+    let chat = world.create_group(ada, &[bob, carol, dora]).unwrap();
     for member in people {
         wait_members(&mut world, member, chat, 4);
     }
@@ -104,7 +72,7 @@ fn a_restart_forgets_no_key_though_several_came_at_the_same_moment() {
         world.start(person);
     }
     for (author, text) in [(ada, "still here"), (dora, "so am I")] {
-        let id = post(&mut world, author, chat, text);
+        let id = world.say(author, chat, text).unwrap();
         world
             .run_until("delivered to all", 5 * MINUTE, |world| {
                 matches!(world.node(author).states.get(&id), Some(DeliveryState::Delivered { .. }))
@@ -119,22 +87,21 @@ fn who_was_removed_reads_nothing_more() {
     let [ada, bob, carol] = ["Ada", "Bob", "Carol"].map(|name| world.person(name).unwrap());
     world.befriend(ada, bob).unwrap();
     world.befriend(ada, carol).unwrap();
-    let chat = create(&mut world, ada, &[bob, carol]);
+    let chat = world.create_group(ada, &[bob, carol]).unwrap();
     for member in [ada, bob, carol] {
         wait_members(&mut world, member, chat, 3);
     }
-    let epoch = view(&mut world, ada, chat).unwrap().epoch;
-    let carol_account = world.node(carol).account.unwrap();
-    world.request(ada, Request::GroupRemove { chat, members: vec![carol_account], with_branch: false }).unwrap();
+    let epoch = world.group(ada, chat).unwrap().unwrap().epoch;
+    world.remove_member(ada, chat, carol).unwrap();
     let bobs = wait_members(&mut world, bob, chat, 2);
     assert!(!bobs.rekey_due);
-    assert_ne!(view(&mut world, ada, chat).unwrap().epoch, epoch);
-    post(&mut world, bob, chat, "without carol");
+    assert_ne!(world.group(ada, chat).unwrap().unwrap().epoch, epoch);
+    world.say(bob, chat, "without carol").unwrap();
     world.wait_shown(ada, "without carol", MINUTE).unwrap();
     world.run_for(10 * MINUTE).unwrap();
     assert!(!world.node(carol).texts().contains(&"without carol"));
-    assert_eq!(view(&mut world, carol, chat).unwrap().state, GroupState::Removed);
-    assert_eq!(view(&mut world, bob, chat).unwrap().epoch, view(&mut world, ada, chat).unwrap().epoch);
+    assert_eq!(world.group(carol, chat).unwrap().unwrap().state, GroupState::Removed);
+    assert_eq!(world.group(bob, chat).unwrap().unwrap().epoch, world.group(ada, chat).unwrap().unwrap().epoch);
 }
 
 fn invite(world: &mut World, by: NodeId, chat: ChatId, approval: bool) -> String {
@@ -150,9 +117,9 @@ fn who_follows_a_link_is_let_in_and_reads_nothing_of_before() {
     let mut world = World::new(3);
     let [ada, bob, dora] = ["Ada", "Bob", "Dora"].map(|name| world.person(name).unwrap());
     world.befriend(ada, bob).unwrap();
-    let chat = create(&mut world, ada, &[bob]);
+    let chat = world.create_group(ada, &[bob]).unwrap();
     wait_members(&mut world, bob, chat, 2);
-    post(&mut world, bob, chat, "before");
+    world.say(bob, chat, "before").unwrap();
     world.wait_shown(ada, "before", MINUTE).unwrap();
     let link = invite(&mut world, ada, chat, false);
     world.request(dora, Request::GroupJoin { link: link.clone() }).unwrap();
@@ -160,11 +127,11 @@ fn who_follows_a_link_is_let_in_and_reads_nothing_of_before() {
         let view = wait_members(&mut world, member, chat, 3);
         assert_eq!(names(&view), ["Ada", "Bob", "Dora"], "{}", world.node(member).name);
     }
-    post(&mut world, dora, chat, "here I am");
+    world.say(dora, chat, "here I am").unwrap();
     for reader in [ada, bob] {
         world.wait_shown(reader, "here I am", MINUTE).unwrap();
     }
-    post(&mut world, bob, chat, "welcome");
+    world.say(bob, chat, "welcome").unwrap();
     world.wait_shown(dora, "welcome", MINUTE).unwrap();
     assert!(!world.node(dora).texts().contains(&"before"));
     let ada_is_a_contact = world.is_active(dora, ada).unwrap();
@@ -176,18 +143,18 @@ fn who_follows_a_link_is_let_in_and_reads_nothing_of_before() {
 fn a_link_that_asks_for_approval_lets_in_whom_somebody_lets_in() {
     let mut world = World::new(4);
     let [ada, dora] = ["Ada", "Dora"].map(|name| world.person(name).unwrap());
-    let chat = create(&mut world, ada, &[]);
+    let chat = world.create_group(ada, &[]).unwrap();
     let link = invite(&mut world, ada, chat, true);
     world.request(dora, Request::GroupJoin { link }).unwrap();
     for _ in 0..60 {
         world.run_for(1_000).unwrap();
-        if !view(&mut world, ada, chat).unwrap().requests.is_empty() {
+        if !world.group(ada, chat).unwrap().unwrap().requests.is_empty() {
             break;
         }
     }
-    let requests = view(&mut world, ada, chat).unwrap().requests;
+    let requests = world.group(ada, chat).unwrap().unwrap().requests;
     assert_eq!(requests.len(), 1);
-    assert_eq!(view(&mut world, dora, chat).unwrap().state, GroupState::Joining);
+    assert_eq!(world.group(dora, chat).unwrap().unwrap().state, GroupState::Joining);
     let member = requests[0].account;
     world.request(ada, Request::GroupDecide { chat, member, accept: true }).unwrap();
     wait_members(&mut world, dora, chat, 2);
@@ -203,13 +170,13 @@ fn a_member_who_was_away_finds_everything_at_its_relay() {
     }
     world.befriend(ada, bob).unwrap();
     world.befriend(ada, carol).unwrap();
-    let chat = create(&mut world, ada, &[bob, carol]);
+    let chat = world.create_group(ada, &[bob, carol]).unwrap();
     for member in [ada, bob, carol] {
         wait_members(&mut world, member, chat, 3);
     }
     world.run_for(MINUTE).unwrap();
     world.stop(carol);
-    let id = post(&mut world, bob, chat, "while you were away");
+    let id = world.say(bob, chat, "while you were away").unwrap();
     world.wait_shown(ada, "while you were away", MINUTE).unwrap();
     world.run_for(MINUTE).unwrap();
     world.stop(bob);
@@ -228,16 +195,6 @@ fn a_member_who_was_away_finds_everything_at_its_relay() {
         .unwrap();
 }
 
-/// Sets whether two parts of a group can reach each other.
-fn split(world: &mut World, left: &[NodeId], right: &[NodeId], apart: bool) {
-    for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))) {
-        match apart {
-            true => world.keep_apart(a, b),
-            false => world.unblock_pair(a, b),
-        }
-    }
-}
-
 #[test]
 fn both_sides_of_a_split_go_on_and_agree_afterwards() {
     let mut world = World::new(6);
@@ -246,32 +203,28 @@ fn both_sides_of_a_split_go_on_and_agree_afterwards() {
     for (a, b) in [(ada, bob), (ada, carol), (ada, dora), (ada, emil), (dora, fritz), (dora, emil), (bob, carol)] {
         world.befriend(a, b).unwrap();
     }
-    let chat = create(&mut world, ada, &[bob, carol, dora, emil]);
+    let chat = world.create_group(ada, &[bob, carol, dora, emil]).unwrap();
     for member in [ada, bob, carol, dora, emil] {
         wait_members(&mut world, member, chat, 5);
     }
-    let admin = world.node(dora).account.unwrap();
-    let role = silbo_protocol::group::GroupRole::Admin;
-    world.request(ada, Request::GroupSetRole { chat, member: admin, role }).unwrap();
+    world.set_role(ada, chat, dora, GroupRole::Admin).unwrap();
     world.run_for(MINUTE).unwrap();
 
-    split(&mut world, &[ada, bob, carol], &[dora, emil, fritz], true);
-    post(&mut world, bob, chat, "left");
+    world.split(&[&[ada, bob, carol], &[dora, emil, fritz]], true);
+    world.say(bob, chat, "left").unwrap();
     world.wait_shown(carol, "left", MINUTE).unwrap();
-    let gone = world.node(carol).account.unwrap();
-    world.request(ada, Request::GroupRemove { chat, members: vec![gone], with_branch: false }).unwrap();
-    post(&mut world, ada, chat, "left without carol");
+    world.remove_member(ada, chat, carol).unwrap();
+    world.say(ada, chat, "left without carol").unwrap();
     world.wait_shown(bob, "left without carol", MINUTE).unwrap();
-    post(&mut world, emil, chat, "right");
+    world.say(emil, chat, "right").unwrap();
     world.wait_shown(dora, "right", MINUTE).unwrap();
-    let newcomer = world.chat_of(fritz).unwrap();
-    world.request(dora, Request::GroupAdd { chat, members: vec![newcomer] }).unwrap();
+    world.add_members(dora, chat, &[fritz]).unwrap();
     wait_members(&mut world, fritz, chat, 6);
-    post(&mut world, fritz, chat, "hello from the right");
+    world.say(fritz, chat, "hello from the right").unwrap();
     world.wait_shown(emil, "hello from the right", MINUTE).unwrap();
     world.run_for(3 * 86_400_000).unwrap();
 
-    split(&mut world, &[ada, bob, carol], &[dora, emil, fritz], false);
+    world.split(&[&[ada, bob, carol], &[dora, emil, fritz]], false);
     let together = [ada, bob, dora, emil, fritz];
     for member in together {
         let view = wait_members(&mut world, member, chat, 5);
@@ -287,11 +240,11 @@ fn both_sides_of_a_split_go_on_and_agree_afterwards() {
             world.wait_shown(reader, text, 20 * MINUTE).unwrap();
         }
     }
-    post(&mut world, ada, chat, "together again");
+    world.say(ada, chat, "together again").unwrap();
     for reader in [bob, dora, emil, fritz] {
         world.wait_shown(reader, "together again", 5 * MINUTE).unwrap();
     }
-    let epochs: Vec<[u8; 4]> = together.map(|member| view(&mut world, member, chat).unwrap().epoch).to_vec();
+    let epochs: Vec<[u8; 4]> = together.map(|member| world.group(member, chat).unwrap().unwrap().epoch).to_vec();
     assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "{epochs:?}");
     assert!(!world.node(carol).texts().contains(&"left without carol"));
     assert!(!world.node(carol).texts().contains(&"together again"));

@@ -525,12 +525,11 @@ impl Group {
             return Some(false);
         }
         // Whose addition is void has no parting yet: it wrote, and was read, where nobody knew.
-        let known = self.rec.partings.iter().position(|parting| parting.aid == account.0);
-        if known.is_none() && !member {
+        if !member && !self.rec.partings.iter().any(|parting| parting.aid == account.0) {
             self.note_parting(account, now);
         }
         let Some(parting) = self.rec.partings.iter_mut().find(|parting| parting.aid == account.0) else {
-            return member.then_some(false);
+            return Some(false);
         };
         let late = parting.seen_at.saturating_add(GROUP_PARTING_MS) <= now.0;
         let late = late || parting.letters >= GROUP_PARTING_LETTERS_MAX;
