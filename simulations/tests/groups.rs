@@ -1,10 +1,9 @@
 //! Groups in the simulated world: real engines, real keys, virtual time.
 
 use silbo_protocol::group::{GroupRole, GroupState, GroupView};
-use silbo_protocol::ids::{ChatId, MessageId};
+use silbo_protocol::ids::ChatId;
 use silbo_protocol::input::Request;
 use silbo_protocol::step::{DeliveryState, Reply};
-use silbo_simulations::failure::Failure;
 use silbo_simulations::node::NodeId;
 use silbo_simulations::scenarios::check;
 use silbo_simulations::world::World;
