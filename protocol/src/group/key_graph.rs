@@ -202,6 +202,14 @@ impl KeyGraph {
         self.know(&outside, &heads, &known)
     }
 
+    /// Whether one of these heads has left a device of the roster behind: its removal did not count after all, and nothing
+    /// but a rekey gives it the key.
+    pub fn leaves_out(&self, heads: &[OperationId], roster: &BTreeSet<GroupDevice>) -> bool {
+        let heads = self.find(heads).unwrap_or_default();
+        let left_behind = self.list(&self.union(&heads, |node| &node.left_behind));
+        left_behind.iter().any(|device| roster.contains(device))
+    }
+
     /// Whether `outside` knows the key of a set of heads, given which operations' keys it knows.
     fn know(&self, outside: &Set, heads: &[usize], known: &[bool]) -> bool {
         let every = heads.iter().all(|&at| known.get(at).copied().unwrap_or(true));

@@ -247,7 +247,7 @@ impl KeyRing {
     }
 
     /// The complement for a member that lacks some of these heads. Never for one a head has left behind, whatever the
-    /// roster says: that one needs a rekey, and [`KeyGraph::must_rekey`] relies on it.
+    /// roster says: [`KeyGraph::must_rekey`] relies on it, and [`KeyGraph::leaves_out`] says when it takes a rekey.
     ///
     /// # Errors
     /// [`KeyError::Unknown`], [`KeyError::NotForDevice`] or [`KeyError::NotHeld`].

@@ -192,6 +192,21 @@ fn an_addition_unseen_by_a_removal_merges_without_a_rekey() {
 }
 
 #[test]
+fn whoever_was_left_behind_by_a_removal_that_does_not_count_gets_the_key_by_a_rekey() {
+    let base = [genesis(), add(2, &[1], &[2]), add(3, &[2], &[3])];
+    // One side removes 2; the other removes whoever did that.
+    let all = [&base[..], &[rekey(4, &[3], &[1, 3]), rekey(5, &[3], &[1, 2])]].concat();
+    let mut founder = holder(1, &all);
+    founder.ring.merge(&ids(&[4, 5])).unwrap();
+    let stays = roster(&[1, 2]);
+    assert!(founder.ring.graph().leaves_out(&ids(&[4, 5]), &stays));
+    assert!(!founder.ring.graph().leaves_out(&ids(&[4, 5]), &roster(&[1])), "who is out misses nothing");
+    assert_eq!(founder.ring.complement(&ids(&[4, 5]), &device(2)), Err(KeyError::NotForDevice));
+    founder.learn(&rekey(6, &[4, 5], &[1, 2]), &x(6));
+    assert!(!founder.ring.graph().leaves_out(&ids(&[6]), &stays));
+}
+
+#[test]
 fn whoever_came_by_an_addition_that_does_not_count_makes_senders_rekey() {
     // 3 came by an operation that is void later; 4 was added on top of it.
     let operations = [genesis(), add(2, &[1], &[2]), add(3, &[2], &[3]), add(4, &[3], &[4])];

@@ -37,9 +37,10 @@ impl Group {
         self.membership.devices().collect()
     }
 
-    /// True while somebody outside of the group may know the key of the heads.
+    /// True while somebody outside of the group may know the key of the heads, or somebody inside cannot be told it.
     pub(super) fn rekey_due(&self) -> bool {
-        !self.membership.unkeyed.is_empty() || self.ring.graph().must_rekey(&self.key_heads(), &self.devices_in())
+        let (heads, devices, graph) = (self.key_heads(), self.devices_in(), self.ring.graph());
+        !self.membership.unkeyed.is_empty() || graph.must_rekey(&heads, &devices) || graph.leaves_out(&heads, &devices)
     }
 
     /// Admins, and in a small group everybody.
