@@ -253,7 +253,7 @@ fn both_sides_of_a_split_go_on_and_agree_afterwards() {
 
 #[test]
 fn three_parts_of_a_group_agree_after_three_days_and_nobody_reads_what_was_not_for_them() {
-    check("split-9", [1, 6]);
+    check("split-9", [1, 6, 12]);
 }
 
 #[test]

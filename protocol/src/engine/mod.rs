@@ -268,6 +268,7 @@ impl Engine {
                 Timer::AskAgain => self.ask_again(turn),
                 Timer::TellAddresses => self.tell_addresses(turn)?,
                 Timer::CompareLetters => self.compare_everywhere(turn),
+                Timer::CompareByLot => self.compare_by_lot(turn),
                 Timer::LettersOverdue => self.letters_overdue(turn),
                 Timer::TellSeen(chat) => self.tell_seen(chat, turn)?,
                 Timer::RekeyGroup(chat) => self.rekey_if_due(chat, turn)?,

@@ -39,6 +39,8 @@ pub(super) enum Timer {
     TellAddresses,
     /// Compare letters of groups with the members on links.
     CompareLetters,
+    /// Compare them with a member to whom a letter was not announced.
+    CompareByLot,
     /// Letters that were asked for have not come.
     LettersOverdue,
     /// Tell a group which of its letters are here.

@@ -26,6 +26,8 @@ const PARTS: usize = 3;
 const APART_MS: u64 = 3 * DAY_MS;
 /// Longest time until all agree again: links are made anew within half an hour, and then compared once.
 const AGREE_MS_MAX: u64 = HOUR_MS;
+/// Comparisons that one may open with another until then: one, and one more for each time a link was made anew.
+const COMPARISONS_MAX: u32 = 8;
 
 pub(super) fn split_of_nine(world: &mut World) -> Result<(), Failure> {
     Split { members: 9, rounds: 3 }.play(world)
@@ -218,6 +220,7 @@ fn agree(world: &mut World, talk: &Talk, founder: NodeId, everybody: &[NodeId]) 
         if apart.is_empty() {
             let traffic = world.take_traffic();
             let (pairs, all) = (traffic.comparisons.len().max(1), traffic.comparisons.values().sum::<u32>());
+            let most = traffic.comparisons.values().max().copied().unwrap_or(0);
             println!(
                 "{} members, {} void, {} posts: agreed {} s after the parts met, {} KB, {:.1} comparisons a pair, at most {}",
                 members.len(),
@@ -226,8 +229,12 @@ fn agree(world: &mut World, talk: &Talk, founder: NodeId, everybody: &[NodeId]) 
                 took_ms / 1_000,
                 traffic.bytes / 1_000,
                 f64::from(all) / pairs as f64,
-                traffic.comparisons.values().max().copied().unwrap_or(0)
+                most
             );
+            ensure(
+                all as usize <= 2 * pairs && most <= COMPARISONS_MAX,
+                "what is missing is found by one comparison, not by one after the other",
+            )?;
             let reference = world.node(founder).history(&chat);
             talk.check(world, everybody, &reference)?;
             return afterwards(world, chat, founder, &members, &others);

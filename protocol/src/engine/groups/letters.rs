@@ -1,7 +1,7 @@
 //! Letters: what a member says to the group, sealed once, laid into the lane of every other member, and kept so that
 //! any member can hand it on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -36,8 +36,11 @@ use crate::wire::envelope::{Class, EnvelopeHead};
 use crate::wire::padding::PadClass;
 use crate::wire::proto::{self, group_ctl::C, plain::Kind};
 
-/// Letters that came within so long are confirmed together.
+/// Letters that came within so long are confirmed together, in a group of few. A confirmation is a letter that all
+/// members keep: with many of them it waits longer, so that the group does not say more of its letters than in them.
 const SEEN_PAUSE_MS: u64 = SECOND_MS;
+/// Members of a group of few.
+const FEW_MEMBERS: u64 = 8;
 /// A confirmation that has not arrived after so long is not needed any more.
 const SEEN_TTL_MS: u64 = 3 * DAY_MS;
 
@@ -415,26 +418,40 @@ impl Engine {
 
     // ---- which letters are here
 
-    /// The author of a letter will be told that it is here.
+    /// The author of a letter is told that it is here: at once on a link, else by a letter after a while.
     fn note_unconfirmed(&mut self, chat: ChatId, author: AccountId, letter: Cid, turn: &mut Turn) {
+        if self.confirm_on_link(chat, &author, &[letter], turn) {
+            return;
+        }
         let Some(group) = self.groups.get_mut(&chat) else { return };
         if group.rec.unconfirmed.len() < GROUP_SEEN_PER_LETTER_MAX {
             let entry =
                 super::super::records::state::GroupUnconfirmed { author: author.0.to_vec(), letter: letter.0.to_vec() };
             group.rec.unconfirmed.push(entry);
         }
-        let wait = SEEN_PAUSE_MS + self.chance.below(SEEN_PAUSE_MS);
+        let pause_ms = SEEN_PAUSE_MS * (group.membership.roster.len() as u64 / FEW_MEMBERS).max(1);
+        let wait = pause_ms + self.chance.below(pause_ms);
         self.timers.set_if_unarmed(Timer::TellSeen(chat), turn.now.moment.after_ms(wait));
     }
 
     /// Confirms what has come by other roads than from its author.
     pub(in super::super) fn tell_seen(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         let Some(group) = self.groups.get_mut(&chat) else { return Ok(()) };
-        let unconfirmed = std::mem::take(&mut group.rec.unconfirmed);
+        let mut unconfirmed = std::mem::take(&mut group.rec.unconfirmed);
+        let mut by_author: BTreeMap<AccountId, Vec<Cid>> = BTreeMap::new();
+        for entry in &unconfirmed {
+            if let (Some(author), Some(letter)) = (AccountId::read(&entry.author), Cid::read(&entry.letter)) {
+                by_author.entry(author).or_default().push(letter);
+            }
+        }
+        by_author.retain(|author, letters| !self.confirm_on_link(chat, author, letters, turn));
+        unconfirmed
+            .retain(|entry| AccountId::read(&entry.author).is_some_and(|author| by_author.contains_key(&author)));
         if unconfirmed.is_empty() || self.ready_keys(chat, turn)?.is_none() {
             if let Some(group) = self.groups.get_mut(&chat) {
                 group.rec.unconfirmed = unconfirmed;
             }
+            self.save_group(&chat, turn);
             return Ok(());
         }
         let authors = unconfirmed.iter().filter_map(|entry| AccountId::read(&entry.author)).collect();

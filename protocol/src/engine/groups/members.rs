@@ -34,10 +34,7 @@ impl Engine {
         if made {
             self.hello_again(turn)?;
         }
-        let links: Vec<_> = self.links.iter().filter(|(_, l)| l.chat.is_some()).map(|(id, _)| *id).collect();
-        for link in links {
-            self.compare_letters(link, turn);
-        }
+        self.compare_with_members(chat, turn);
         self.tell_members(chat, turn)
     }
 

@@ -1,7 +1,7 @@
 //! Anti-entropy: two members on a link find out which letters only one of them has, and hand them over sealed.
 //!
 //! ```text
-//!   opening ──▶ ◀── opening      both know how many letters, and their digest
+//!   opening ──▶ ◀── answer       both know how many letters, and their digest; two openings may cross
 //!   reconcile ◀──▶ reconcile     carry/reconcile.rs: about the price of the difference
 //!   have ──▶   ◀── want          whoever lacks letters asks for them, a window at a time
 //!   letters ──▶                  the stored envelopes, as their author sealed them
@@ -10,11 +10,14 @@
 //! proven contact sends that is no member here yet is taken but never answered with letters. A letter that nobody's
 //! key fits yet is kept and handed on: the operation that brings the key may be under way by another road.
 //!
-//! A letter that has just come is announced at once to the members on other links, so that it crosses a chain of
-//! people as fast as their links do. Sources: gossip with lazy push: Leitão, Pereira, Rodrigues, "Epidemic Broadcast
-//! Trees", SRDS 2007.
+//! A letter that has just come is announced at once to members on other links, so that it crosses a chain of people as
+//! fast as their links do. Where there are many links it is announced on few of them: on those that brought somebody a
+//! letter before, and on others by lot. With one of the rest the sets are compared after a while, by lot as well, so
+//! that a bridge nobody has used yet is found. Sources: gossip with lazy push: Leitão, Pereira, Rodrigues, "Epidemic
+//! Broadcast Trees", SRDS 2007; fanout: Kermarrec, Massoulié, Ganesh, "Probabilistic Reliable Dissemination in
+//! Large-Scale Systems", IEEE TPDS 14(3), 2003.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::Engine;
 use super::super::inbound::{Outcome, Source};
@@ -30,7 +33,7 @@ use crate::ids::{AccountId, ChatId, Cid, LinkId, OperationId, Tag};
 use crate::limits::{GROUP_LETTERS_MAX, GROUP_LETTERS_PER_HAVE_MAX, GROUP_UNREAD_LETTERS_MAX, GROUP_WANTS_MAX};
 use crate::step::Path;
 use crate::store::{StoreError, Table};
-use crate::time::{MINUTE_MS, SECOND_MS};
+use crate::time::{MINUTE_MS, Moment, SECOND_MS};
 use crate::wire::envelope::Envelope;
 use crate::wire::frame::Frame;
 use crate::wire::proto::{self, group_sync::S};
@@ -41,6 +44,10 @@ const LETTERS_BYTES: usize = 128 * 1_024;
 const COMPARE_MS: u64 = 10 * MINUTE_MS;
 /// What was asked for and has not come after so long is asked of somebody else.
 const WANT_MS: u64 = 5 * SECOND_MS;
+/// Links on which a letter is announced at once: with 8 drawn by everybody, one in 3,000 members is passed over (e^-8).
+const ANNOUNCED_LINKS: usize = 8;
+/// Pause before a comparison with one of the members to whom a letter was not announced.
+const BEHIND_MS: u64 = 30 * SECOND_MS;
 
 /// The comparison of one group's letters with the member at the other end of a link.
 #[derive(Debug)]
@@ -50,8 +57,14 @@ pub(in super::super) struct Comparison {
     known: BTreeSet<Cid>,
     /// Letters it has and we lack, not yet asked for.
     lacking: VecDeque<Cid>,
-    /// Asked for and not yet here.
-    asked: BTreeSet<Cid>,
+    /// Asked for and not yet here, and since when.
+    asked: BTreeMap<Cid, Moment>,
+    /// The other end asked for the last letter that we announced first.
+    fruitful: bool,
+    /// There are letters here that were neither announced nor compared.
+    behind: bool,
+    /// The other end was known to be a member when this began: to others an empty set is shown.
+    with_member: bool,
 }
 
 #[derive(Debug)]
@@ -63,8 +76,16 @@ enum Stage {
 }
 
 impl Comparison {
-    fn new(set: SaltedSet) -> Self {
-        Self { stage: Stage::Opened(set), known: BTreeSet::new(), lacking: VecDeque::new(), asked: BTreeSet::new() }
+    fn new(set: SaltedSet, with_member: bool) -> Self {
+        Self {
+            stage: Stage::Opened(set),
+            known: BTreeSet::new(),
+            lacking: VecDeque::new(),
+            asked: BTreeMap::new(),
+            fruitful: false,
+            behind: false,
+            with_member,
+        }
     }
 
     fn note_known(&mut self, letter: Cid) {
@@ -108,19 +129,31 @@ impl Engine {
     }
 
     fn open_comparison(&mut self, link: LinkId, chat: ChatId, turn: &mut Turn) {
-        let Some(set) = self.salted_letters(link, &chat) else { return };
+        let comparison = self.links.get(&link).and_then(|l| l.comparisons.get(&chat));
+        // Both may open at once; one that runs comes to its end.
+        if comparison.is_some_and(|comparison| !matches!(comparison.stage, Stage::Over)) {
+            return;
+        }
+        if let Some(opening) = self.begin_comparison(link, chat, turn) {
+            say(link, chat, S::Opening(opening), turn);
+        }
+    }
+
+    /// Makes the set that is compared, and its opening.
+    fn begin_comparison(&mut self, link: LinkId, chat: ChatId, turn: &Turn) -> Option<Vec<u8>> {
+        let set = self.salted_letters(link, &chat)?;
         let opening = Opening::of(&set).encode().to_vec();
-        let Some(state) = self.links.get_mut(&link) else { return };
-        match state.comparisons.get_mut(&chat) {
-            // Both may open at once; one that runs comes to its end.
-            Some(Comparison { stage: Stage::Opened(_) | Stage::Running(_), .. }) => return,
-            Some(over) => over.stage = Stage::Opened(set),
-            None => {
-                state.comparisons.insert(chat, Comparison::new(set));
+        let with_member = self.is_with_member(link, &chat);
+        let comparisons = &mut self.links.get_mut(&link)?.comparisons;
+        match comparisons.get_mut(&chat) {
+            Some(comparison) => {
+                (comparison.stage, comparison.behind, comparison.with_member) =
+                    (Stage::Opened(set), false, with_member);
             }
+            None => drop(comparisons.insert(chat, Comparison::new(set, with_member))),
         }
         self.timers.set_if_unarmed(Timer::CompareLetters, turn.now.moment.after_ms(COMPARE_MS));
-        say(link, chat, S::Opening(opening), turn);
+        Some(opening)
     }
 
     /// The letters of a group under a salt of this link; none for somebody who is not known to be a member.
@@ -129,8 +162,8 @@ impl Engine {
         let (own, their) = (state.own_nonce?, state.their_nonce?);
         let (low, high) = if own < their { (own, their) } else { (their, own) };
         let salt = trunc::<16>(&hash("silbo/1/group/salt", &[&low, &high, chat.as_bytes()]));
+        let member = self.is_with_member(link, chat);
         let group = self.groups.get(chat)?;
-        let member = self.account_on(link).is_some_and(|account| group.has_member(&account));
         let letters = group.letters.keys().filter(|_| member).map(|letter| letter.0);
         SaltedSet::new(&salt, letters).ok()
     }
@@ -148,6 +181,11 @@ impl Engine {
         }
         match sync.s {
             Some(S::Opening(opening)) => self.opening_arrived(link, chat, &opening, turn),
+            Some(S::Answer(opening)) => {
+                if let Some(theirs) = Opening::decode(&opening) {
+                    self.compare_with(link, chat, &theirs, turn);
+                }
+            }
             Some(S::Reconcile(message)) => self.comparison_goes_on(link, chat, &message, turn),
             Some(S::Have(list)) => self.letters_announced(link, chat, &read_cids(&list), turn),
             Some(S::Want(list)) => return self.letters_wanted(link, chat, &read_cids(&list), turn),
@@ -160,10 +198,24 @@ impl Engine {
 
     fn opening_arrived(&mut self, link: LinkId, chat: ChatId, bytes: &[u8], turn: &mut Turn) {
         let Some(theirs) = Opening::decode(bytes) else { return };
-        self.open_comparison(link, chat, turn);
+        let comparison = self.links.get(&link).and_then(|l| l.comparisons.get(&chat));
+        if !comparison.is_some_and(|comparison| matches!(comparison.stage, Stage::Opened(_))) {
+            // Whatever ran here, the other end has begun anew.
+            let Some(opening) = self.begin_comparison(link, chat, turn) else { return };
+            say(link, chat, S::Answer(opening), turn);
+        }
+        self.compare_with(link, chat, &theirs, turn);
+    }
+
+    /// The opening of the other end, to a comparison that has been opened here; to none it means nothing.
+    fn compare_with(&mut self, link: LinkId, chat: ChatId, theirs: &Opening, turn: &mut Turn) {
         let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) else { return };
-        let Stage::Opened(set) = std::mem::replace(&mut comparison.stage, Stage::Over) else { return };
-        let (running, answers) = Reconciliation::start(set, &theirs);
+        let stage = std::mem::replace(&mut comparison.stage, Stage::Over);
+        let Stage::Opened(set) = stage else {
+            comparison.stage = stage;
+            return;
+        };
+        let (running, answers) = Reconciliation::start(set, theirs);
         comparison.stage = Stage::Running(Box::new(running));
         for answer in answers {
             say(link, chat, S::Reconcile(answer.encode()), turn);
@@ -206,7 +258,7 @@ impl Engine {
             .links
             .values()
             .filter_map(|l| l.comparisons.get(&chat))
-            .flat_map(|comparison| comparison.asked.iter().copied())
+            .flat_map(|comparison| comparison.asked.keys().copied())
             .collect();
         let Some(state) = self.links.get_mut(&link) else { return };
         let Some(comparison) = state.comparisons.get_mut(&chat) else {
@@ -216,6 +268,7 @@ impl Engine {
         for letter in list {
             comparison.note_known(*letter);
         }
+        comparison.fruitful &= !wanted.is_empty();
         for letter in wanted {
             let room = comparison.lacking.len() < GROUP_LETTERS_PER_HAVE_MAX;
             if room && !coming.contains(&letter) && !comparison.lacking.contains(&letter) {
@@ -232,7 +285,7 @@ impl Engine {
         let mut batch = Vec::new();
         while comparison.asked.len() < GROUP_WANTS_MAX {
             let Some(letter) = comparison.lacking.pop_front() else { break };
-            if !group.letters.contains_key(&letter) && comparison.asked.insert(letter) {
+            if !group.letters.contains_key(&letter) && comparison.asked.insert(letter, turn.now.moment).is_none() {
                 batch.push(letter);
             }
         }
@@ -244,19 +297,44 @@ impl Engine {
 
     /// What was asked for and did not come may come from somebody else.
     pub(in super::super) fn letters_overdue(&mut self, turn: &mut Turn) {
+        let now = turn.now.moment;
         let mut overdue = false;
+        let mut next: Option<Moment> = None;
         for comparison in self.links.values_mut().flat_map(|l| l.comparisons.values_mut()) {
-            overdue |= !comparison.asked.is_empty();
-            comparison.asked.clear();
+            let asked = comparison.asked.len();
+            comparison.asked.retain(|_, since| since.after_ms(WANT_MS) > now);
+            overdue |= comparison.asked.len() < asked;
+            next = comparison.asked.values().map(|since| since.after_ms(WANT_MS)).chain(next).min();
+        }
+        if let Some(at) = next {
+            self.timers.set(Timer::LettersOverdue, at);
         }
         if overdue {
             self.compare_everywhere(turn);
         }
     }
 
+    /// Compares with one of those to whom a letter was not announced.
+    pub(in super::super) fn compare_by_lot(&mut self, turn: &mut Turn) {
+        let behind: Vec<(LinkId, ChatId)> = self
+            .links
+            .iter()
+            .flat_map(|(link, state)| state.comparisons.iter().map(|(chat, comparison)| (*link, *chat, comparison)))
+            .filter(|(_, _, comparison)| comparison.behind)
+            .map(|(link, chat, _)| (link, chat))
+            .collect();
+        let drawn = usize::try_from(self.chance.below(behind.len().max(1) as u64)).unwrap_or(0);
+        let Some((link, chat)) = behind.get(drawn).copied() else { return };
+        self.open_comparison(link, chat, turn);
+        self.timers.set(Timer::CompareByLot, turn.now.moment.after_ms(BEHIND_MS));
+    }
+
     fn letters_wanted(&mut self, link: LinkId, chat: ChatId, list: &[Cid], turn: &mut Turn) -> Result<(), StoreError> {
+        let member = self.is_with_member(link, &chat);
         let Some(group) = self.groups.get(&chat) else { return Ok(()) };
-        let member = self.account_on(link).is_some_and(|account| group.has_member(&account));
+        if let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) {
+            comparison.fruitful |= member;
+        }
         let mut batch = proto::GroupLetters::default();
         let mut bytes = 0;
         let held = list.iter().take(GROUP_WANTS_MAX).filter(|letter| member && group.letters.contains_key(letter));
@@ -322,6 +400,21 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells the author of letters that came by others that they are stored, if it is on a link.
+    pub(super) fn confirm_on_link(
+        &mut self,
+        chat: ChatId,
+        author: &AccountId,
+        letters: &[Cid],
+        turn: &mut Turn,
+    ) -> bool {
+        let link = self.best_link(&author.chat()).filter(|link| self.account_on(*link) == Some(*author));
+        if let Some(link) = link {
+            say(link, chat, S::Got(write_cids(letters)), turn);
+        }
+        link.is_some()
+    }
+
     /// The member at the other end has stored letters.
     fn letters_confirmed(
         &mut self,
@@ -381,21 +474,61 @@ impl Engine {
         Some(letter)
     }
 
-    /// Tells the members on other links that there is a letter.
+    /// Tells members on other links that there is a letter: all of them where there are few.
     pub(super) fn announce_letter(&mut self, chat: ChatId, letter: Cid, turn: &mut Turn) {
         let Some(group) = self.groups.get(&chat) else { return };
-        let Self { links, contacts, .. } = self;
-        for (link, state) in links {
+        let Self { links, contacts, chance, .. } = self;
+        let mut candidates = Vec::new();
+        for (link, state) in links.iter_mut() {
             let account = state.chat.and_then(|chat| contacts.get(&chat)?.aid());
             if !account.is_some_and(|account| group.has_member(&account)) {
                 continue;
             }
             let Some(comparison) = state.comparisons.get_mut(&chat) else { continue };
             if !comparison.known.contains(&letter) {
-                comparison.note_known(letter);
-                say(*link, chat, S::Have(write_cids(&[letter])), turn);
+                // Who was glad of the last one comes first, then whom the lot names.
+                candidates.push((!comparison.fruitful, chance.below(u64::MAX), *link, comparison));
             }
         }
+        candidates.sort_unstable_by_key(|(barren, lot, link, _)| (*barren, *lot, *link));
+        let mut passed_over = false;
+        for (at, (_, _, link, comparison)) in candidates.into_iter().enumerate() {
+            if at < ANNOUNCED_LINKS {
+                comparison.note_known(letter);
+                say(link, chat, S::Have(write_cids(&[letter])), turn);
+            } else {
+                comparison.behind = true;
+                passed_over = true;
+            }
+        }
+        if passed_over {
+            self.timers.set_if_unarmed(Timer::CompareByLot, turn.now.moment.after_ms(BEHIND_MS));
+        }
+    }
+
+    /// Members on links are compared with, unless that has been done; who is none any more is not.
+    pub(super) fn compare_with_members(&mut self, chat: ChatId, turn: &mut Turn) {
+        let links: Vec<LinkId> = self.links.iter().filter(|(_, l)| l.chat.is_some()).map(|(id, _)| *id).collect();
+        let takes_part = self.groups.get(&chat).is_some_and(Group::takes_part);
+        for link in links {
+            let member = takes_part && self.is_with_member(link, &chat);
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            match state.comparisons.get_mut(&chat) {
+                Some(comparison) if member && comparison.with_member => continue,
+                Some(comparison) if member => comparison.stage = Stage::Over,
+                Some(_) => drop(state.comparisons.remove(&chat)),
+                None => {}
+            }
+            if member {
+                self.open_comparison(link, chat, turn);
+            }
+        }
+    }
+
+    /// The other end of a link is a member, as far as is known here.
+    fn is_with_member(&self, link: LinkId, chat: &ChatId) -> bool {
+        let group = self.groups.get(chat);
+        self.account_on(link).is_some_and(|account| group.is_some_and(|group| group.has_member(&account)))
     }
 
     /// Letters whose time is over are not handed on any more.
