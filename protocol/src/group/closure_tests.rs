@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::epoch::EpochSecret;
 use super::key_graph::{KeyKind, KeyOperation, epoch_of};
 use super::key_ring::{KeyError, KeyRing};
+use super::properties::seeds;
 use super::test_group::{GROUP, Holder, device};
 use crate::chance::Chance;
 use crate::crypto::Secret;
@@ -430,15 +431,10 @@ impl World {
     }
 }
 
-fn seeds() -> u64 {
-    std::env::var("SILBO_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
-}
-
 #[test]
 fn in_random_groups_members_share_keys_and_nobody_outside_can_work_one_out() {
     let (mut sent, mut against_somebody, mut rekeyed, mut complements, mut operations) = (0, 0, 0, 0, 0);
-    let seeds = seeds();
-    for seed in 0..seeds {
+    for seed in seeds() {
         let mut world = World::new(seed);
         world.run();
         world.heal();
@@ -450,8 +446,12 @@ fn in_random_groups_members_share_keys_and_nobody_outside_can_work_one_out() {
         operations += world.all.len();
     }
     println!(
-        "{seeds} groups, {operations} key operations, {sent} messages, {against_somebody} of them with people outside \
-         who had held keys, {rekeyed} rekeys before sending, {complements} complements"
+        "{} groups, {operations} key operations, {sent} messages, {against_somebody} of them with people outside \
+         who had held keys, {rekeyed} rekeys before sending, {complements} complements",
+        seeds().count()
     );
-    assert!(seeds < 50 || against_somebody > 100 && complements > 10 && rekeyed > 10, "the runs meet what they test");
+    assert!(
+        seeds().count() < 50 || against_somebody > 100 && complements > 10 && rekeyed > 10,
+        "the runs meet what they test"
+    );
 }

@@ -533,8 +533,9 @@ impl<'a> Model<'a> {
             for o in self.all().filter(|o| verdict[*o].is_none()).collect::<Vec<_>>() {
                 if views[o].is_none() && self.all().all(|p| !looks(o, p) || verdict[p].is_some()) {
                     views[o] = self.view(o, &|p| verdict[p] == Some(true));
+                    progress = true; // what it speaks against may be clear by that
                     if views[o].is_none() {
-                        (verdict[o], progress) = (Some(false), true);
+                        verdict[o] = Some(false);
                         continue;
                     }
                 }
