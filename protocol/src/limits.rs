@@ -114,6 +114,8 @@ pub const GROUP_UNREAD_LETTERS_MAX: usize = 2_000;
 pub const GROUP_LETTERS_PER_HAVE_MAX: usize = 2_048;
 /// Letters asked for on one link and not yet here.
 pub const GROUP_WANTS_MAX: usize = 64;
+/// Operations that a member names as the last it knows, or asks for, at a time.
+pub const GROUP_OPERATIONS_WANTED_MAX: usize = 64;
 /// Letters one confirmation names: 512 × 16 B = 8 KiB.
 pub const GROUP_SEEN_PER_LETTER_MAX: usize = 512;
 /// Messages that wait for a group's keys.

@@ -255,6 +255,13 @@ pub enum EventKind {
         /// The name they gave themselves.
         name: String,
     },
+    /// A device of a member changed a group twice, as if the other change did not exist.
+    GroupMemberForked {
+        /// Whose.
+        account: AccountId,
+        /// The name they gave themselves; empty while unknown.
+        name: String,
+    },
     /// An operation on a group does not count any more, because one made at the same time goes before it.
     GroupVoided {
         /// What it would have done, in plain words.

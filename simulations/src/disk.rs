@@ -42,6 +42,11 @@ impl Disk {
         self.full = false;
     }
 
+    /// What is committed, as a copy of the device would have it.
+    pub fn copy(&self) -> Self {
+        Self { store: self.store.clone(), ..Self::default() }
+    }
+
     /// Forgets everything.
     pub fn wipe(&mut self) {
         self.store = MemoryStore::new();

@@ -10,6 +10,7 @@ use silbo_protocol::input::{Input, RelayLimits, Request, RequestId};
 use crate::address;
 use crate::chaos::Chaos;
 use crate::dht::Dht;
+use crate::disk::Disk;
 use crate::driver::Phase;
 use crate::failure::Failure;
 use crate::invariants::{Ledger, Traffic};
@@ -158,6 +159,13 @@ impl World {
         self.nodes.push(Node::new(id, name, serves));
         self.start(id);
         id
+    }
+
+    /// Turns a node off and gives it the disk of a copy that was made before.
+    pub fn set_back(&mut self, id: NodeId, disk: Disk) {
+        self.stop(id);
+        self.nodes[id.0].disk = disk;
+        self.ledger.note_copied(id);
     }
 
     /// Turns a node on. Does nothing when it is on.

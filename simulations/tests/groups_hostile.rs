@@ -1,8 +1,10 @@
 //! Members who misbehave, and those who listen: what they do stays without effect, and what they see says nothing.
 
-use silbo_protocol::group::{GroupRole, GroupState};
+use silbo_protocol::group::{GroupChanges, GroupRole, GroupState};
 use silbo_protocol::ids::ChatId;
-use silbo_protocol::limits::GROUP_PARTING_LETTERS_MAX;
+use silbo_protocol::input::Request;
+use silbo_protocol::limits::{GROUP_OPERATIONS_PER_MEMBER_MAX, GROUP_PARTING_LETTERS_MAX};
+use silbo_protocol::step::{Reply, RequestError};
 use silbo_protocol::store::Table;
 use silbo_protocol::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use silbo_simulations::{Failure, NodeId, World};
@@ -131,6 +133,118 @@ fn t22_a_relay_learns_neither_group_nor_members_nor_text() -> Done {
     for (secret, bytes) in secrets.iter().flat_map(|secret| seen.iter().map(move |bytes| (secret, bytes))) {
         let found = bytes.windows(secret.len()).any(|window| window == &secret[..]);
         assert!(!found, "{secret:02x?} stands in what the relay sees");
+    }
+    Ok(())
+}
+
+fn rename(world: &mut World, by: NodeId, chat: ChatId, name: &str) -> Done {
+    let changes = GroupChanges { name: Some(name.to_owned()), ..GroupChanges::default() };
+    world.request(by, Request::GroupSet { chat, changes }).map(|_| ())
+}
+
+fn wait_name(world: &mut World, of: NodeId, chat: ChatId, name: &str) -> Done {
+    for _ in 0..60 {
+        if world.group(of, chat)?.is_some_and(|view| view.name == name) {
+            return Ok(());
+        }
+        world.run_for(MINUTE_MS)?;
+    }
+    panic!("{} never calls the group {name}", world.node(of).name);
+}
+
+/// A copied device tells one part of the group this and the other part that, with the same keys: each part can read only
+/// one of the letters. Both changes reach everybody all the same, and everybody is told.
+#[test]
+fn a_device_that_tells_two_parts_of_a_group_different_things_is_shown_and_divides_nobody() -> Done {
+    let (mut world, [ada, bob, carol], chat) = three(5)?;
+    world.set_role(ada, chat, bob, GroupRole::Admin)?;
+    world.set_role(ada, chat, carol, GroupRole::Owner)?;
+    world.run_for(MINUTE_MS)?;
+    let copy = world.node(bob).disk.copy();
+    world.split(&[&[ada, bob], &[carol]], true);
+    rename(&mut world, bob, chat, "rocks")?;
+    wait_name(&mut world, ada, chat, "rocks")?;
+    world.set_back(bob, copy);
+    world.split(&[&[ada], &[bob, carol]], true);
+    world.unblock_pair(bob, carol);
+    world.start(bob);
+    rename(&mut world, bob, chat, "rivers")?;
+    wait_name(&mut world, carol, chat, "rivers")?;
+    world.stop(bob);
+    // What Carol does builds on what Ada cannot read.
+    world.set_role(carol, chat, bob, GroupRole::Member)?;
+    world.unblock_pair(ada, carol);
+    world.run_for(2 * HOUR_MS)?;
+    let views = [ada, carol].map(|node| world.group(node, chat).ok().flatten().expect("a member"));
+    assert_eq!(views[0].name, views[1].name);
+    assert_eq!((views[0].epoch, &views[0].void), (views[1].epoch, &views[1].void));
+    for view in &views {
+        let forked: Vec<&str> = view.members.iter().filter(|m| m.forked).map(|m| m.name.as_str()).collect();
+        assert_eq!(forked, ["Bob"]);
+        let bob = view.members.iter().find(|member| member.name == "Bob").expect("a member still");
+        assert_eq!(bob.role, GroupRole::Member, "what came after it counts");
+    }
+    world.say(carol, chat, "whom do you believe?")?;
+    world.wait_shown(ada, "whom do you believe?", MINUTE_MS)
+}
+
+/// An admin who changes things without end is stopped at home and by everybody else; the others go on, and put him out.
+#[test]
+fn an_admin_who_floods_the_group_with_changes_uses_up_nothing_but_his_own_share() -> Done {
+    let (mut world, [ada, bob, carol], chat) = three(6)?;
+    world.set_role(ada, chat, bob, GroupRole::Admin)?;
+    world.run_for(MINUTE_MS)?;
+    let mut written = 0;
+    let refused = loop {
+        match rename(&mut world, bob, chat, &format!("flood {written}")) {
+            Ok(()) => written += 1,
+            refused => break refused,
+        }
+        assert!(written <= GROUP_OPERATIONS_PER_MEMBER_MAX, "there is no end to it");
+    };
+    assert!(matches!(&refused, Err(Failure::Refused { error: RequestError::Limit(_), .. })), "{refused:?}");
+    let last = format!("flood {}", written - 1);
+    wait_name(&mut world, ada, chat, &last)?;
+    wait_name(&mut world, carol, chat, &last)?;
+    world.remove_member(ada, chat, bob)?;
+    rename(&mut world, ada, chat, "quiet again")?;
+    wait_name(&mut world, carol, chat, "quiet again")?;
+    world.say(carol, chat, "at last")?;
+    world.wait_shown(ada, "at last", MINUTE_MS)?;
+    assert!(written > GROUP_OPERATIONS_PER_MEMBER_MAX - 8, "{written} changes");
+    Ok(())
+}
+
+/// T-29: a member who lets in one stranger after the other goes with all of them at once.
+#[test]
+fn t29_whoever_lets_in_a_crowd_of_strangers_is_removed_with_all_of_them() -> Done {
+    const STRANGERS: usize = 40;
+    let (mut world, [ada, bob, carol], chat) = three(7)?;
+    world.set_role(ada, chat, bob, GroupRole::Admin)?;
+    world.run_for(MINUTE_MS)?;
+    let invite = Request::GroupInvite { chat, uses: 1_000, ttl_ms: DAY_MS, approval: false };
+    let Reply::GroupLink(link) = world.request(bob, invite)? else { panic!("no link") };
+    let mut strangers = Vec::new();
+    for n in 0..STRANGERS {
+        let stranger = world.person(&format!("s{n}"))?;
+        world.request(stranger, Request::GroupJoin { link: link.link.clone() })?;
+        strangers.push(stranger);
+    }
+    world.wait_members(ada, chat, 3 + STRANGERS)?;
+    let bobs = world.node(bob).account.expect("he has one");
+    world.request(ada, Request::GroupRemove { chat, members: vec![bobs], with_branch: true })?;
+    world.wait_members(carol, chat, 2)?;
+    world.say(carol, chat, "among ourselves")?;
+    world.wait_shown(ada, "among ourselves", MINUTE_MS)?;
+    // The link has gone with him.
+    let late = world.person("late")?;
+    let _refused = world.request(late, Request::GroupJoin { link: link.link.clone() });
+    world.run_for(HOUR_MS)?;
+    for outside in strangers.into_iter().chain([bob, late]) {
+        assert!(!world.node(outside).texts().contains(&"among ourselves"));
+    }
+    for member in [ada, carol] {
+        assert_eq!(world.group(member, chat)?.map(|view| view.members.len()), Some(2));
     }
     Ok(())
 }

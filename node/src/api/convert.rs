@@ -307,9 +307,9 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
         EventKind::RelayAdded { peer: key } | EventKind::RelayQuota { peer: key } => {
             types::Event { peer: Some(peer(&key)), ..shown }
         }
-        EventKind::GroupMemberJoined { account, name } | EventKind::GroupJoinRequest { account, name } => {
-            about(shown, account, name)
-        }
+        EventKind::GroupMemberJoined { account, name }
+        | EventKind::GroupMemberForked { account, name }
+        | EventKind::GroupJoinRequest { account, name } => about(shown, account, name),
         EventKind::GroupMemberLeft { account, name, removed } => {
             types::Event { removed: Some(removed), ..about(shown, account, name) }
         }

@@ -88,6 +88,7 @@ fn member(member: MemberView) -> types::GroupMember {
         role: role(member.role),
         added_by: member.added_by.map(|account| account.full()),
         muted_until_at: member.muted_until.map(|until| until.0),
+        forked: member.forked,
     }
 }
 
@@ -207,6 +208,7 @@ pub(super) mod tests {
             contact: contact.then(|| account(byte).chat()),
             added_by: (byte != 9).then(|| account(9)),
             muted_until: None,
+            forked: false,
         }
     }
 

@@ -9,7 +9,7 @@ use super::screen::Form;
 use super::{Session, render};
 
 /// Kinds shown where none are asked for: what others did, and what a person has to decide.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "message.received",
     "message.edited",
     "message.deleted",
@@ -20,6 +20,7 @@ const KINDS: [&str; 12] = [
     "group.memberJoined",
     "group.memberLeft",
     "group.joinRequest",
+    "group.memberForked",
     "group.voided",
     "system.warning",
 ];

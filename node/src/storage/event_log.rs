@@ -138,6 +138,7 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::GroupMemberJoined { .. } => "group.memberJoined",
         EventKind::GroupMemberLeft { .. } => "group.memberLeft",
         EventKind::GroupJoinRequest { .. } => "group.joinRequest",
+        EventKind::GroupMemberForked { .. } => "group.memberForked",
         EventKind::GroupVoided { .. } => "group.voided",
         EventKind::Warning { .. } => "system.warning",
     }

@@ -81,6 +81,7 @@ fn kind_to_record(kind: &EventKind) -> Kind {
         EventKind::GroupMemberJoined { account, name } => Kind::GroupJoined(member(account, name, false)),
         EventKind::GroupMemberLeft { account, name, removed } => Kind::GroupLeft(member(account, name, *removed)),
         EventKind::GroupJoinRequest { account, name } => Kind::GroupRequest(member(account, name, false)),
+        EventKind::GroupMemberForked { account, name } => Kind::GroupForked(member(account, name, false)),
         EventKind::GroupVoided { what, why } => {
             Kind::GroupVoided(state::Voided { what: what.clone(), why: why.clone() })
         }
@@ -133,6 +134,9 @@ fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> 
         Kind::GroupRequest(state::Member { account, name, .. }) => {
             EventKind::GroupJoinRequest { account: AccountId::read(&account)?, name }
         }
+        Kind::GroupForked(state::Member { account, name, .. }) => {
+            EventKind::GroupMemberForked { account: AccountId::read(&account)?, name }
+        }
         Kind::GroupVoided(state::Voided { what, why }) => EventKind::GroupVoided { what, why },
         Kind::Warning(text) => EventKind::Warning { text },
     })
@@ -184,6 +188,7 @@ mod tests {
             EventKind::GroupMemberJoined { account, name: "N".into() },
             EventKind::GroupMemberLeft { account, name: "N".into(), removed: true },
             EventKind::GroupJoinRequest { account, name: "N".into() },
+            EventKind::GroupMemberForked { account, name: "N".into() },
             EventKind::GroupVoided { what: "w".into(), why: "y".into() },
             EventKind::MessageExpired,
             EventKind::MessageReaction { outgoing: true, emoji: "👍".into(), removed: false, author: Some(account) },

@@ -39,7 +39,9 @@ pub(super) enum Timer {
     TellAddresses,
     /// Compare letters of groups with the members on links.
     CompareLetters,
-    /// Compare them with a member to whom a letter was not announced.
+    /// Ask for operations of a group that have not come with their letters.
+    AskOperations(ChatId),
+    /// Compare letters with a member to whom a letter was not announced.
     CompareByLot,
     /// Letters that were asked for have not come.
     LettersOverdue,

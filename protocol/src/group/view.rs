@@ -82,6 +82,9 @@ pub struct MemberView {
     pub added_by: Option<AccountId>,
     /// Until when they may not write.
     pub muted_until: Option<UnixTime>,
+    /// A device of theirs changed the group twice, as if the other change did not exist: it was copied or set back, or
+    /// somebody lies to a part of the group.
+    pub forked: bool,
 }
 
 /// Somebody who left a group or was removed.

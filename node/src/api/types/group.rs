@@ -68,6 +68,10 @@ pub struct GroupMember {
     /// Until when they may not write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muted_until_at: Option<u64>,
+    /// True if a device of theirs changed the group twice, as if the other change did not exist: it was copied or set
+    /// back, or somebody lies to a part of the group. Absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forked: bool,
 }
 
 /// Somebody who left a group or was removed.

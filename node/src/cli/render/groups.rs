@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::{LocalTime, describe_seconds, flag, items, minute, number, one_line, pairs, table, text, yes_no};
 
+/// What is said of a member whose device changed the group twice at once.
+const FORKED: &str = "made two versions of the group: a copied or restored device, or a lie";
+
 fn name_of<'a>(group: &'a Value, account: &str) -> Option<&'a Value> {
     let here = items(group, "members").iter().chain(items(group, "former"));
     here.into_iter().find(|member| member["account"] == account)
@@ -68,6 +71,7 @@ pub fn group(value: &Value, time: &LocalTime) -> String {
         let muted = minute(member, "mutedUntilAt", time);
         let role = text(member, "role");
         let role = if muted.is_empty() { role } else { format!("{role}, muted until {muted}") };
+        let role = if flag(member, "forked") { format!("{role}, {FORKED}") } else { role };
         vec![member_name(value, member), role, by, text(member, "account")]
     };
     let rows = items(value, "members").iter().map(row).collect();
@@ -151,6 +155,7 @@ pub(super) fn event(value: &Value, name: &str) -> Option<String> {
         "group.memberLeft" if flag(value, "removed") => format!("#{name}: {member} was removed"),
         "group.memberLeft" => format!("#{name}: {member} left"),
         "group.joinRequest" => format!("#{name}: {member} asks to join: silbo group approve '#{name}' {member}"),
+        "group.memberForked" => format!("#{name}: {member} {FORKED}"),
         "group.voided" => {
             let (what, why) = (one_line(&text(value, "what")), one_line(&text(value, "why")));
             format!("#{name}: does not count: {what} ({why})")
@@ -220,6 +225,7 @@ mod tests {
             ("group.memberJoined", "joined"),
             ("group.memberLeft", "was removed"),
             ("group.joinRequest", "asks to join"),
+            ("group.memberForked", "two versions"),
             ("group.voided", "does not count"),
             ("group.updated", "changed"),
         ] {

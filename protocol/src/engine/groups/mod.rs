@@ -17,11 +17,12 @@ pub(super) mod joining;
 mod keys;
 mod letters;
 mod members;
+mod missing_operations;
 mod operations;
 pub(super) mod sync;
 mod views;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -63,6 +64,8 @@ pub(super) struct Group {
     unread: BTreeMap<Cid, UnreadLetter>,
     /// They are being looked through.
     reading: bool,
+    /// Operations that other members named and that are not here.
+    named: BTreeSet<OperationId>,
 }
 
 /// What is known of a letter that is kept.
@@ -97,6 +100,7 @@ impl Group {
             letter_tags: BTreeMap::new(),
             unread: BTreeMap::new(),
             reading: false,
+            named: BTreeSet::new(),
         };
         for id in group.graph.operations().map(Operation::id).collect::<Vec<_>>() {
             group.note_signers(&id);

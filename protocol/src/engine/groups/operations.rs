@@ -137,6 +137,7 @@ impl Engine {
             }
         }
         if added.is_empty() {
+            self.plan_asking(chat, turn);
             return Ok(());
         }
         let before = std::mem::replace(&mut group.membership, group.graph.membership());
@@ -206,6 +207,8 @@ impl Engine {
             || group.membership.muted != before.muted
             || roles(&group.membership) != roles(before);
         let retention_s = group.membership.info.retention_s.unwrap_or(0);
+        let forked: BTreeSet<AccountId> =
+            group.membership.forked.difference(&before.forked).map(|device| device.account).collect();
         let here = is.contains(&own);
         let muted = |account: &&AccountId| {
             let until = |membership: &Membership| membership.muted.get(*account).copied();
@@ -222,6 +225,10 @@ impl Engine {
         for (account, removed) in &departures {
             let name = self.member_name(&chat, account);
             turn.event(Some(chat), None, EventKind::GroupMemberLeft { account: *account, name, removed: *removed });
+        }
+        for account in forked {
+            let name = self.member_name(&chat, &account);
+            turn.event(Some(chat), None, EventKind::GroupMemberForked { account, name });
         }
         for void in told {
             turn.event(Some(chat), None, EventKind::GroupVoided { what: void.what, why: void.why });

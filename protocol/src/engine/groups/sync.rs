@@ -135,8 +135,15 @@ impl Engine {
             return;
         }
         if let Some(opening) = self.begin_comparison(link, chat, turn) {
-            say(link, chat, S::Opening(opening), turn);
+            self.say_with_heads(link, chat, S::Opening(opening), turn);
         }
+    }
+
+    /// The beginning of a comparison also names the operations that none here follows.
+    fn say_with_heads(&self, link: LinkId, chat: ChatId, s: S, turn: &mut Turn) {
+        let group = self.groups.get(&chat).filter(|_| self.is_with_member(link, &chat));
+        let heads = group.map(Group::operation_heads).unwrap_or_default();
+        turn.frame(link, &Frame::GroupSync(proto::GroupSync { gid: chat.0.to_vec(), heads, s: Some(s) }));
     }
 
     /// Makes the set that is compared, and its opening.
@@ -179,6 +186,7 @@ impl Engine {
         if self.account_on(link).is_none() {
             return Ok(());
         }
+        self.heads_named(link, chat, &sync.heads, turn);
         match sync.s {
             Some(S::Opening(opening)) => self.opening_arrived(link, chat, &opening, turn),
             Some(S::Answer(opening)) => {
@@ -190,6 +198,8 @@ impl Engine {
             Some(S::Have(list)) => self.letters_announced(link, chat, &read_cids(&list), turn),
             Some(S::Want(list)) => return self.letters_wanted(link, chat, &read_cids(&list), turn),
             Some(S::Got(list)) => return self.letters_confirmed(link, chat, &read_cids(&list), turn),
+            Some(S::WantOps(list)) => self.operations_wanted(link, chat, &list, turn),
+            Some(S::Ops(list)) => return self.operations_arrived(link, chat, &list, turn),
             Some(S::Letters(letters)) => return self.letters_arrived(link, chat, &letters, turn),
             None => {}
         }
@@ -202,7 +212,7 @@ impl Engine {
         if !comparison.is_some_and(|comparison| matches!(comparison.stage, Stage::Opened(_))) {
             // Whatever ran here, the other end has begun anew.
             let Some(opening) = self.begin_comparison(link, chat, turn) else { return };
-            say(link, chat, S::Answer(opening), turn);
+            self.say_with_heads(link, chat, S::Answer(opening), turn);
         }
         self.compare_with(link, chat, &theirs, turn);
     }
@@ -526,7 +536,7 @@ impl Engine {
     }
 
     /// The other end of a link is a member, as far as is known here.
-    fn is_with_member(&self, link: LinkId, chat: &ChatId) -> bool {
+    pub(super) fn is_with_member(&self, link: LinkId, chat: &ChatId) -> bool {
         let group = self.groups.get(chat);
         self.account_on(link).is_some_and(|account| group.is_some_and(|group| group.has_member(&account)))
     }
@@ -576,8 +586,8 @@ pub(super) fn letter_key(chat: &ChatId, letter: &Cid) -> Vec<u8> {
     [chat.as_bytes(), letter.as_bytes()].concat()
 }
 
-fn say(link: LinkId, chat: ChatId, s: S, turn: &mut Turn) {
-    turn.frame(link, &Frame::GroupSync(proto::GroupSync { gid: chat.0.to_vec(), s: Some(s) }));
+pub(super) fn say(link: LinkId, chat: ChatId, s: S, turn: &mut Turn) {
+    turn.frame(link, &Frame::GroupSync(proto::GroupSync { gid: chat.0.to_vec(), heads: Vec::new(), s: Some(s) }));
 }
 
 fn write_cids(list: &[Cid]) -> Vec<u8> {

@@ -40,6 +40,7 @@ impl Engine {
                 .map(|_| account.chat()),
             added_by: (member.added_by != *account).then_some(member.added_by),
             muted_until: membership.muted.get(account).map(|until| UnixTime(*until)),
+            forked: membership.forked.iter().any(|device| device.account == *account),
         });
         let ever: BTreeSet<AccountId> = group.signers.keys().map(|device| device.account).collect();
         let former: Vec<AccountId> =
