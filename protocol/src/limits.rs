@@ -114,6 +114,12 @@ pub const GROUP_UNREAD_LETTERS_MAX: usize = 2_000;
 pub const GROUP_LETTERS_PER_HAVE_MAX: usize = 2_048;
 /// Letters asked for on one link and not yet here.
 pub const GROUP_WANTS_MAX: usize = 64;
+/// Letters of a group of which is remembered who handed them over.
+pub const GROUP_WAYS_MAX: usize = 4_096;
+/// Receipts for one letter that go the same way.
+pub const GROUP_RECEIPTS_PER_LETTER_MAX: usize = GROUP_DEVICES_MAX;
+/// Receipts that wait to go back: 65,536 × 12 B < 1 MiB.
+pub const GROUP_RECEIPTS_WAITING_MAX: usize = 65_536;
 /// Operations that a member names as the last it knows, or asks for, at a time.
 pub const GROUP_OPERATIONS_WANTED_MAX: usize = 64;
 /// Letters one confirmation names: 512 × 16 B = 8 KiB.

@@ -10,12 +10,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Engine;
 use super::coming::Asking;
 use super::inbound::{Outcome, Source};
 use super::records::state::HopRecord;
 use super::timers::Timer;
 use super::turn::Turn;
+use super::{Engine, TagOwner};
 use crate::carry::item::Namer;
 use crate::carry::reconcile::{Message, Opening, Reconciliation};
 use crate::carry::routing;
@@ -609,6 +609,9 @@ impl Engine {
             return Ok(());
         }
         self.taken += 1;
+        if let Some(TagOwner::Group(chat, _)) = self.tags.get(&envelope.tag).copied() {
+            self.note_way(link, chat, cid);
+        }
         let (_, kept) = self.take_in(parcel, &envelope.tag, pool, Some(link), turn)?;
         if matches!(kept, Ok(()) | Err(Refusal::Known))
             && let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut())

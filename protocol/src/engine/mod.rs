@@ -269,6 +269,7 @@ impl Engine {
                 Timer::TellAddresses => self.tell_addresses(turn)?,
                 Timer::CompareLetters => self.compare_everywhere(turn),
                 Timer::AskOperations(chat) => self.ask_operations(chat, turn),
+                Timer::TellReceipts(chat) => self.tell_receipts(chat, turn),
                 Timer::CompareByLot => self.compare_by_lot(turn),
                 Timer::LettersOverdue => self.letters_overdue(turn),
                 Timer::TellSeen(chat) => self.tell_seen(chat, turn)?,

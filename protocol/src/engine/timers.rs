@@ -41,6 +41,8 @@ pub(super) enum Timer {
     CompareLetters,
     /// Ask for operations of a group that have not come with their letters.
     AskOperations(ChatId),
+    /// Send receipts for letters of a group back.
+    TellReceipts(ChatId),
     /// Compare letters with a member to whom a letter was not announced.
     CompareByLot,
     /// Letters that were asked for have not come.

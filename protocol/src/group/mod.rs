@@ -20,6 +20,7 @@ pub mod key_ring;
 pub mod letter;
 pub mod membership;
 pub mod operation;
+pub mod receipt;
 mod resolve;
 pub mod role;
 pub mod roots;

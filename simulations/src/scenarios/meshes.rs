@@ -134,13 +134,15 @@ impl Mesh {
         for (n, author) in self.people.iter().enumerate() {
             let text = format!("post {n}");
             let begin_ms = world.now_ms();
-            world.say(*author, self.chat, &text)?;
+            let id = world.say(*author, self.chat, &text)?;
             world.run_until(&format!("{text} is everywhere"), EVERYWHERE_MS_MAX, |world| {
                 self.people
                     .iter()
                     .all(|node| node == author || world.node(*node).shown.iter().rev().any(|shown| shown.body == text))
             })?;
             delays.push(world.now_ms() - begin_ms);
+            // Receipts go back from hop to hop.
+            world.wait_delivered(*author, id, MINUTE_MS)?;
             world.run_for(MINUTE_MS)?;
         }
         let traffic = world.take_traffic();

@@ -31,7 +31,7 @@ use crate::limits::{
 };
 use crate::step::{DeliveryState, FailReason, Path, RequestError};
 use crate::store::{StoreError, Table};
-use crate::time::{DAY_MS, SECOND_MS, UnixTime};
+use crate::time::{DAY_MS, MINUTE_MS, SECOND_MS, UnixTime};
 use crate::wire::envelope::{Class, EnvelopeHead};
 use crate::wire::padding::PadClass;
 use crate::wire::proto::{self, group_ctl::C, plain::Kind};
@@ -39,6 +39,8 @@ use crate::wire::proto::{self, group_ctl::C, plain::Kind};
 /// Letters that came within so long are confirmed together, in a group of few. A confirmation is a letter that all
 /// members keep: with many of them it waits longer, so that the group does not say more of its letters than in them.
 const SEEN_PAUSE_MS: u64 = SECOND_MS;
+/// The same where a receipt has gone back the way the letter came, which is nearly always enough.
+const SEEN_ANYWAY_MS: u64 = 30 * MINUTE_MS;
 /// Members of a group of few.
 const FEW_MEMBERS: u64 = 8;
 /// A confirmation that has not arrived after so long is not needed any more.
@@ -309,7 +311,7 @@ impl Engine {
             let account = sender.account;
             let confirms = matches!(&plain.kind, Some(Kind::Group(proto::GroupCtl { c: Some(C::Seen(_)), .. })));
             if !confirms && !self.came_from(source, &account) {
-                self.note_unconfirmed(chat, account, letter, turn);
+                self.note_unconfirmed(chat, &sender, letter, turn);
             }
             self.apply_letter(chat, account, standing, plain, source, turn)?;
         }
@@ -418,20 +420,24 @@ impl Engine {
 
     // ---- which letters are here
 
-    /// The author of a letter is told that it is here: at once on a link, else by a letter after a while.
-    fn note_unconfirmed(&mut self, chat: ChatId, author: AccountId, letter: Cid, turn: &mut Turn) {
+    /// The author of a letter is told that it is here: at once on a link, by a receipt the way it came, and by a letter
+    /// to all after a while.
+    fn note_unconfirmed(&mut self, chat: ChatId, sender: &GroupDevice, letter: Cid, turn: &mut Turn) {
+        let author = sender.account;
         if self.confirm_on_link(chat, &author, &[letter], turn) {
             return;
         }
+        let receipted = self.send_receipt(chat, sender, letter, turn);
         let Some(group) = self.groups.get_mut(&chat) else { return };
         if group.rec.unconfirmed.len() < GROUP_SEEN_PER_LETTER_MAX {
             let entry =
                 super::super::records::state::GroupUnconfirmed { author: author.0.to_vec(), letter: letter.0.to_vec() };
             group.rec.unconfirmed.push(entry);
         }
-        let pause_ms = SEEN_PAUSE_MS * (group.membership.roster.len() as u64 / FEW_MEMBERS).max(1);
+        let pause_ms = if receipted { SEEN_ANYWAY_MS } else { SEEN_PAUSE_MS };
+        let pause_ms = pause_ms * (group.membership.roster.len() as u64 / FEW_MEMBERS).max(1);
         let wait = pause_ms + self.chance.below(pause_ms);
-        self.timers.set_if_unarmed(Timer::TellSeen(chat), turn.now.moment.after_ms(wait));
+        self.timers.set_earlier(Timer::TellSeen(chat), turn.now.moment.after_ms(wait));
     }
 
     /// Confirms what has come by other roads than from its author.

@@ -19,6 +19,7 @@ mod letters;
 mod members;
 mod missing_operations;
 mod operations;
+mod receipts;
 pub(super) mod sync;
 mod views;
 
@@ -37,6 +38,7 @@ use crate::group::graph::Graph;
 use crate::group::key_ring::KeyRing;
 use crate::group::membership::Membership;
 use crate::group::operation::Operation;
+use crate::group::receipt::LetterReceipt;
 use crate::group::welcome::read_heads;
 use crate::group::{GroupRole, GroupState};
 use crate::ids::{AccountId, ChatId, Cid, EpochId, GroupDevice, GroupId, OperationId, Tag};
@@ -66,6 +68,10 @@ pub(super) struct Group {
     reading: bool,
     /// Operations that other members named and that are not here.
     named: BTreeSet<OperationId>,
+    /// Who handed a letter over: the way back for receipts.
+    ways: BTreeMap<Cid, AccountId>,
+    /// Receipts that wait for others, or for a link, by the member they go to next and the letter.
+    receipts: BTreeMap<(AccountId, Cid), BTreeSet<LetterReceipt>>,
 }
 
 /// What is known of a letter that is kept.
@@ -101,6 +107,8 @@ impl Group {
             unread: BTreeMap::new(),
             reading: false,
             named: BTreeSet::new(),
+            ways: BTreeMap::new(),
+            receipts: BTreeMap::new(),
         };
         for id in group.graph.operations().map(Operation::id).collect::<Vec<_>>() {
             group.note_signers(&id);

@@ -198,6 +198,7 @@ impl Engine {
             Some(S::Have(list)) => self.letters_announced(link, chat, &read_cids(&list), turn),
             Some(S::Want(list)) => return self.letters_wanted(link, chat, &read_cids(&list), turn),
             Some(S::Got(list)) => return self.letters_confirmed(link, chat, &read_cids(&list), turn),
+            Some(S::Receipts(list)) => return self.letter_receipts_arrived(link, chat, &list, turn),
             Some(S::WantOps(list)) => self.operations_wanted(link, chat, &list, turn),
             Some(S::Ops(list)) => return self.operations_arrived(link, chat, &list, turn),
             Some(S::Letters(letters)) => return self.letters_arrived(link, chat, &letters, turn),
@@ -393,6 +394,7 @@ impl Engine {
             let heads = list.heads.get(at).and_then(|bytes| read_heads(bytes)).unwrap_or_default();
             self.derive_epoch(chat, &heads, turn);
             let letter = cid(envelope);
+            self.note_way(link, chat, letter);
             if let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) {
                 comparison.note_known(letter);
                 comparison.asked.remove(&letter);
@@ -418,7 +420,7 @@ impl Engine {
         letters: &[Cid],
         turn: &mut Turn,
     ) -> bool {
-        let link = self.best_link(&author.chat()).filter(|link| self.account_on(*link) == Some(*author));
+        let link = self.link_to_member(author);
         if let Some(link) = link {
             say(link, chat, S::Got(write_cids(letters)), turn);
         }
