@@ -264,4 +264,10 @@ fn a_post_crosses_a_line_of_ten_within_half_a_minute() {
 #[test]
 fn every_post_crosses_a_grid() {
     check("grid-4", [1]);
+    check("grid-5", [1]);
+}
+
+#[test]
+fn every_post_reaches_everybody_though_somebody_goes_or_comes_every_minute() {
+    check("churn-20", [1]);
 }
