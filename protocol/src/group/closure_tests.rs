@@ -357,12 +357,12 @@ impl World {
             for &who in &view.roster {
                 self.tell(who, place);
             }
-            if after.heads.len() == 1 && self.all[place].operation.kind == KeyKind::Rekey {
-                let everybody = view
-                    .roster
-                    .iter()
-                    .all(|&who| self.people[who].holder.ring.epoch(&epoch_of(&after.heads)).is_some());
-                assert!(everybody || self.all[place].operation.devices.len() != roster.len());
+            let last = &self.all[place].operation;
+            let for_all =
+                last.kind == KeyKind::Rekey && last.devices.iter().copied().collect::<BTreeSet<_>>() == roster;
+            if for_all && after.heads == [last.id] {
+                let holds = |who: &usize| self.people[*who].holder.ring.epoch(&epoch_of(&after.heads)).is_some();
+                assert!(view.roster.iter().all(holds), "a rekey for everybody reaches everybody");
             }
         }
     }

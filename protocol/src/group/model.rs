@@ -635,15 +635,19 @@ impl<'a> Model<'a> {
                 Kind::Role { account, role } if *role < Role::Owner => vec![*account],
                 _ => vec![],
             };
-            let mut last: Vec<usize> = broken.iter().copied().collect();
-            last.sort_by_key(|o| std::cmp::Reverse(self.order(*o)));
-            let spared = last
-                .iter()
-                .find_map(|o| lowered(*o).into_iter().find(|who| owner(who, &|p| self.past[*o][p] && counts[p])));
-            let Some(spared) = spared else {
+            let last_owner = |pool: &[usize]| {
+                let mut last = pool.to_vec();
+                last.sort_by_key(|o| std::cmp::Reverse(self.order(*o)));
+                last.iter()
+                    .find_map(|o| lowered(*o).into_iter().find(|who| owner(who, &|p| self.past[*o][p] && counts[p])))
+            };
+            let circles: Vec<usize> = broken.iter().copied().collect();
+            let others: Vec<usize> = self.all().filter(|o| counts[*o] && !by_itself(*o)).collect();
+            let spared = last_owner(&circles).map(|who| (who, &circles));
+            let Some((spared, pool)) = spared.or_else(|| Some((last_owner(&others)?, &others))) else {
                 break;
             };
-            forced.extend(broken.iter().copied().filter(|o| lowered(*o).contains(&spared)));
+            forced.extend(pool.iter().copied().filter(|o| lowered(*o).contains(&spared)));
         }
         self.say(&counts)
     }

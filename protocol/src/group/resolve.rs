@@ -9,7 +9,8 @@
 //!    the same account admin or owner; a freeze binds nobody above its author. Else an admin could depose an owner by
 //!    writing as if the promotion were unknown.
 //! 4. Of operations that void each other in a circle those by the highest role count, all of them.
-//! 5. If a circle would leave the group without an owner, the owner whose removal comes last by (lamport, id) is spared.
+//! 5. If circles, or what follows from them, would leave the group without an owner, the owner whose removal comes last
+//!    by (lamport, id) is spared.
 //! 6. A link lets in as many accounts as it says: those that come first by (lamport, id), counted or not.
 //!
 //! The rules are evaluated like an argument: what has no open objection is decided first, then what depends on it, then
@@ -607,15 +608,27 @@ impl<'a> Rules<'a> {
         if self.index.possible_owners().any(|account| is_owner(account, &has)) {
             return Vec::new();
         }
-        let mut circle: Vec<usize> = self.broken.iter().copied().collect();
-        circle.sort_unstable_by_key(|place| std::cmp::Reverse(self.node(*place).map(Node::order)));
-        for place in &circle {
-            let known = |earlier: usize| self.index.knows(*place, earlier) && self.verdict(earlier) == Some(true);
-            if let Some(owner) = self.lowers(*place).into_iter().find(|account| is_owner(account, &known)) {
-                return circle.iter().copied().filter(|other| self.lowers(*other).contains(&owner)).collect();
+        // Those of circles first; one of the others may have followed from them.
+        let others = self.within.places().filter(|place| has(*place));
+        for pool in [self.broken.iter().copied().collect(), others.collect::<Vec<usize>>()] {
+            if let Some(owner) = self.last_lowered_owner(&pool) {
+                return pool.into_iter().filter(|other| self.lowers(*other).contains(&owner)).collect();
             }
         }
         Vec::new()
+    }
+
+    /// The owner whom the last of these operations by (lamport, id) lowers, of those who were owners in its past.
+    fn last_lowered_owner(&self, pool: &[usize]) -> Option<AccountId> {
+        let mut pool = pool.to_vec();
+        pool.sort_unstable_by_key(|place| std::cmp::Reverse(self.node(*place).map(Node::order)));
+        pool.into_iter().find_map(|place| {
+            let known = |earlier: usize| self.index.knows(place, earlier) && self.verdict(earlier) == Some(true);
+            let owns = |account: &AccountId| {
+                self.index.standing(account, &known).is_some_and(|standing| standing.role == Role::Owner)
+            };
+            self.lowers(place).into_iter().find(owns)
+        })
     }
 
     /// The accounts an operation removes or gives a role below that of an owner.
