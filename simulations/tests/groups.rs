@@ -271,3 +271,21 @@ fn every_post_crosses_a_grid() {
 fn every_post_reaches_everybody_though_somebody_goes_or_comes_every_minute() {
     check("churn-20", [1]);
 }
+
+#[test]
+fn a_receipt_that_is_lost_with_whoever_passes_it_on_is_made_good_later() {
+    let mut world = World::new(11);
+    let people = [world.person("Ada").unwrap(), world.person("Bob").unwrap(), world.person("Carol").unwrap()];
+    let [ada, bob, carol] = people;
+    let chat = world.founded_group(&people).unwrap();
+    world.keep_apart(ada, carol);
+    world.run_for(MINUTE).unwrap();
+    let id = world.say(ada, chat, "by way of Bob").unwrap();
+    world.wait_shown(carol, "by way of Bob", MINUTE).unwrap();
+    world.stop(bob);
+    assert!(!world.is_delivered(ada, &id));
+    world.start(bob);
+    world.run_for(10 * MINUTE).unwrap();
+    assert!(!world.is_delivered(ada, &id), "nobody has the receipt any more");
+    world.wait_delivered(ada, id, 2 * 60 * MINUTE).unwrap();
+}

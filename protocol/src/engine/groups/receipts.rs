@@ -41,7 +41,7 @@ impl Engine {
         let (Some(me), Some(own), Some(group)) = (self.own_device(), &self.own, self.groups.get(&chat)) else {
             return false;
         };
-        let Some(key) = group.membership.device(author).map(|device| device.agree.clone()) else { return false };
+        let Some(key) = group.membership.device(author).map(|device| device.agree) else { return false };
         let receipt = LetterReceipt::make(&group.id(), &letter, &me, own.account.ddh(), &key);
         receipt.is_some_and(|receipt| self.pass_back(chat, letter, &[receipt], turn))
     }
