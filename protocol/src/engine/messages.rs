@@ -613,7 +613,7 @@ impl Engine {
     /// Messages whose time is over go, and never come back.
     pub(super) fn expire_items(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
         let due = turn.store().items_expiring(turn.now.unix, EXPIRE_BATCH)?;
-        let more = due.len() == EXPIRE_BATCH;
+        let erased = !due.is_empty();
         for (chat, id) in due {
             let was_visible = turn.item(&chat, &id)?.is_some_and(|row| row.visible);
             turn.erase_item(chat, id);
@@ -623,7 +623,8 @@ impl Engine {
                 turn.event(Some(chat), Some(id), EventKind::MessageExpired);
             }
         }
-        if more {
+        if erased {
+            // In the store they are still the next: which ones come after them is seen in another step.
             self.timers.set(Timer::Expire, turn.now.moment.after_ms(10));
             return Ok(());
         }
