@@ -71,6 +71,7 @@ fn every_command_explains_itself() {
         "group role",
         "group mute",
         "group disappear",
+        "group history",
         "group freeze",
         "group set",
         "group link list",

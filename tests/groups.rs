@@ -316,3 +316,35 @@ fn the_export_is_the_history_one_message_a_line() {
     assert_eq!(written, 5);
     bob.refused(2, &["group", "export", GROUP, "--file", name]);
 }
+
+#[test]
+fn newcomers_read_what_the_group_lets_them_read() {
+    let (alice, bob, _carol) = climbing();
+    let (dan, eve) = (Home::of_person("dan"), Home::of_person("eve"));
+    introduce(&alice, "alice", &dan, "dan");
+    let plan = send_to_all(&alice, "Saturday at the quary");
+    alice.json(&["msg", "edit", &plan, "Saturday at the quarry"]);
+    let answer = send_to_all(&bob, "Yes!");
+    alice.json(&["msg", "react", &answer, "👍"]);
+    bob.refused(5, &["group", "history", GROUP, "all"]);
+    let set = alice.json(&["group", "history", GROUP, "30d"]);
+    assert_eq!(set["history"], json!({"kind": "days", "days": 30}), "{set}");
+
+    alice.json(&["group", "add", GROUP, "dan"]);
+    let told = dan.event("group.history", |event| event["count"] == 2);
+    assert_eq!(told["name"], "climbing", "{told}");
+    assert_eq!(dan.texts(GROUP), ["Saturday at the quarry", "Yes!"]);
+    all_agree(&[&alice, &bob, &dan]);
+    let announced = |home: &Home| home.events().iter().filter(|event| event["kind"] == "message.received").count();
+    assert_eq!(announced(&dan), 0, "history is not new");
+    assert_eq!(dan.json(&["search", "quarry", "--in", GROUP])["items"].as_array().map(Vec::len), Some(1));
+    send_to_all(&dan, "I am in");
+
+    let link = text(&alice.json(&["group", "invite", GROUP])["link"]);
+    eve.json(&["group", "join", &link, "--wait"]);
+    eve.event("group.history", |event| event["count"] == 3);
+    assert_eq!(eve.texts(GROUP), ["Saturday at the quarry", "Yes!", "I am in"]);
+    eve.down();
+    eve.up("eve");
+    all_agree(&[&alice, &dan, &eve]);
+}

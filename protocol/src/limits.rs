@@ -106,6 +106,18 @@ pub const GROUP_SLOW_S_MAX: u32 = 86_400;
 pub const GROUP_PART_BYTES: usize = 48 * 1_024;
 /// Parts of a welcome: 64 × 48 KiB = 3 MiB.
 pub const GROUP_PARTS_MAX: usize = 64;
+/// Messages of before that a newcomer is handed, the newest.
+pub const GROUP_HISTORY_MESSAGES_MAX: usize = 2_000;
+/// Bytes of them, with signatures, changes and reactions: 2 MiB, 44 parts of the size of a welcome's.
+pub const GROUP_HISTORY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+/// Letters of them a newcomer takes: seven a message.
+pub const GROUP_HISTORY_LETTERS_MAX: usize = 7 * GROUP_HISTORY_MESSAGES_MAX;
+/// How long after coming in a newcomer takes any: as long as an envelope lives.
+pub const GROUP_HISTORY_MS: u64 = CONTROL_TTL_MS;
+/// Parts of a history that came before the welcome they belong to.
+pub const GROUP_HISTORY_WAITING_MAX: usize = 64;
+/// Edits and reactions of one message of a group that are kept for newcomers.
+pub const GROUP_SAID_PER_MESSAGE_MAX: usize = 256;
 /// Letters of one group kept for others.
 pub const GROUP_LETTERS_MAX: usize = 20_000;
 /// Of these, letters no key fits yet.

@@ -269,6 +269,11 @@ pub enum EventKind {
         /// What went before it, in plain words.
         why: String,
     },
+    /// Messages of before this account came into a group are here from now on. They count as read.
+    GroupHistory {
+        /// How many.
+        messages: u32,
+    },
     /// Something the person should know.
     Warning {
         /// In plain words, without names or secrets.

@@ -75,6 +75,10 @@ pub enum Table {
     GroupWaiting = 24,
     /// Skipped message keys of a group by tag.
     GroupSkipped = 25,
+    /// Letters of a group as they were signed, to be handed on to newcomers, by chat id ‖ message id ‖ letter id.
+    GroupSaid = 26,
+    /// Parts of a history that came before the welcome they belong to, by chat id ‖ sender's chat id ‖ number.
+    GroupEarly = 27,
 
     /// Relay: queues by rid.
     MailQueue = 64,

@@ -18,10 +18,14 @@ use silbo_protocol::chance::Chance;
 use silbo_protocol::conversation::event_record::{decode_event, encode_event};
 use silbo_protocol::conversation::{Slot, SlotAuthor, SlotOp, SlotOpKind};
 use silbo_protocol::crypto::Secret;
+use silbo_protocol::crypto::ed25519::SigningKey;
 use silbo_protocol::crypto::x25519::SecretKey;
+use silbo_protocol::group::chain::EpochChains;
 use silbo_protocol::group::epoch::EpochSecret;
-use silbo_protocol::group::key_graph::KeyOperation;
+use silbo_protocol::group::history;
+use silbo_protocol::group::key_graph::{KeyGraph, KeyKind, KeyOperation, epoch_of};
 use silbo_protocol::group::key_ring::{HeadSecret, KeyRing, Secrecy};
+use silbo_protocol::group::letter::{Cover, Draft, Origin, seal};
 use silbo_protocol::group::roots::ReceivingRoot;
 use silbo_protocol::group::slices::{MadeRekey, ProvenSlice, Recipient, RekeyMaterial, RekeyPlace, make_rekey};
 use silbo_protocol::group::welcome::Welcome;
@@ -37,7 +41,7 @@ use silbo_protocol::session::handshake::Responder;
 use silbo_protocol::session::{OwnPrekeys, PeerPrekeys, Session, SkippedKey, first_contact, respond_identity};
 use silbo_protocol::step::{Event, EventKind};
 use silbo_protocol::time::UnixTime;
-use silbo_protocol::wire::envelope::{Envelope, EnvelopeError};
+use silbo_protocol::wire::envelope::{Envelope, EnvelopeError, EnvelopeHead};
 use silbo_protocol::wire::frame::{Frame, FrameError};
 use silbo_protocol::wire::invite::{Aid20, Hint, InviteCode};
 use silbo_protocol::wire::{base32, base64, padding, proto};
@@ -166,7 +170,57 @@ fn real_values() -> Vec<Vec<u8>> {
         welcome().encode(),
         rekey().material.encode(),
         ProvenSlice::of(&rekey().slices, 0).unwrap().encode(),
+        told().encode_to_vec(),
     ]
+}
+
+/// A group of one device, which signs with `signer`.
+fn founded() -> (KeyGraph, GroupDevice) {
+    let device = GroupDevice { account: AccountId([1; 32]), device: DeviceId([1; 8]) };
+    let genesis =
+        KeyOperation { id: OperationId([1; 16]), kind: KeyKind::Genesis, heads: Vec::new(), devices: vec![device] };
+    let mut graph = KeyGraph::default();
+    graph.insert(&genesis).unwrap();
+    (graph, device)
+}
+
+fn signer() -> SigningKey {
+    SigningKey::from_seed(&[8; 32])
+}
+
+/// Two letters of a history.
+fn told() -> proto::GroupHistory {
+    let (group, heads) = (GroupId([1; 16]), [OperationId([1; 16])]);
+    let (epoch, sender) = (epoch_of(&heads), founded().1);
+    let root = EpochSecret::read(&[9; 32]).unwrap().unfold(&group, &epoch).chain_root;
+    let chains = EpochChains::cut(&root, &[sender]);
+    let origin = Origin { group, epoch, sender };
+    let cover = Cover {
+        head: EnvelopeHead::decode([0x28, 0x60, 0x12, 0x34]).unwrap(),
+        extensions: &[],
+        class: padding::PadClass::Rich,
+    };
+    let letter = |seed: u8| {
+        let draft = Draft { lamport: 3, parents: vec![[seed; 6]], body: vec![seed; 40] };
+        let chain = chains.chain(0).unwrap();
+        let sealed = seal(&origin, chain, &signer(), &cover, &draft, &mut Chance::from_seed([seed; 32])).unwrap();
+        history::write(&sealed.letter, &heads)
+    };
+    proto::GroupHistory { gid: group.0.to_vec(), letters: vec![letter(1), letter(2)] }
+}
+
+/// Letters of a history that their author has signed.
+fn read_told(bytes: &[u8]) -> usize {
+    let Ok(history) = proto::GroupHistory::decode(bytes) else { return 0 };
+    let (graph, _) = founded();
+    let keys = [signer().verifying_key()];
+    let genuine = told();
+    let read = history.letters.iter().filter(|letter| {
+        let read = history::read(letter, GroupId([1; 16]), &graph, |_| &keys).is_some();
+        assert_eq!(read, genuine.letters.contains(letter), "only its author makes a letter");
+        read
+    });
+    read.count()
 }
 
 fn welcome() -> Welcome {
@@ -242,6 +296,7 @@ fn decode_all(bytes: &[u8], target: &Target) {
         assert!(respond_identity(&me.prekeys, &responder, &Secret::new([0; 32]), &init).is_err(), "nobody sealed that");
     }
     assert!(first_contact::open_box(&target.key, bytes).is_none(), "nobody boxed that");
+    read_told(bytes);
     let _ = open_card(&target.key, bytes, &Aid20::of(&me.account.aid()));
     let _ = presence::validate(&[0; 32], bytes, NOW.0 / 1_000);
     let _ = presence::open(&target.presence, 20_833, bytes);
@@ -291,6 +346,7 @@ fn real_values_are_read() {
         assert_eq!(Welcome::decode(&real[19]), Some(welcome()));
         assert_eq!(RekeyMaterial::decode(&real[20], 1), Ok(rekey().material));
         assert!(ProvenSlice::decode(&real[21]).is_ok());
+        assert_eq!(read_told(&real[22]), 2);
         assert!(TARGET.with(|t| open_card(&t.key, &real[16], &Aid20::of(&t.person.account.aid())).is_ok()));
     });
 }

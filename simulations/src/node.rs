@@ -22,7 +22,7 @@ pub struct NodeId(pub usize);
 pub const WORLD_BEGINS_MS: u64 = 1_767_225_600_000;
 
 /// Every table of the private file.
-const PRIVATE_TABLES: [Table; 14] = [
+const PRIVATE_TABLES: [Table; 16] = [
     Table::Meta,
     Table::Contact,
     Table::Invite,
@@ -37,6 +37,8 @@ const PRIVATE_TABLES: [Table; 14] = [
     Table::Gone,
     Table::Pending,
     Table::Sent,
+    Table::GroupSaid,
+    Table::GroupEarly,
 ];
 
 /// A message as it was shown.

@@ -314,6 +314,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
             types::Event { removed: Some(removed), ..about(shown, account, name) }
         }
         EventKind::GroupVoided { what, why } => types::Event { what: Some(what), why: Some(why), ..shown },
+        EventKind::GroupHistory { messages } => types::Event { count: Some(messages), ..shown },
         EventKind::Warning { text } => types::Event { text: Some(text), ..shown },
         EventKind::GroupUpdated
         | EventKind::MessageExpired

@@ -63,6 +63,7 @@ pub async fn group(session: &Session, command: GroupCommand) -> Result<(), Failu
         GroupCommand::Disappear { group, lasting } => {
             ("group.set", json!({"group": group, "retentionS": lasting.seconds()}))
         }
+        GroupCommand::History { group, history } => ("group.set", json!({"group": group, "history": history.value()})),
         GroupCommand::Freeze { group, off } => ("group.set", json!({"group": group, "frozen": !off})),
         GroupCommand::Set(arguments) => ("group.set", settings(arguments)?),
     };

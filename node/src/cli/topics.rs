@@ -44,7 +44,7 @@ Where two decisions made at the same time exclude each other, a removal wins, an
   silbo group invite '#climbing' --uses 5      silbo group join LINK --wait
   silbo group show '#climbing'                 members, roles, who asks to join
   silbo group remove '#climbing' carol         carol reads nothing that is written by those who know of it
-  silbo group set '#climbing' --history 7d     what newcomers can read
+  silbo group history '#climbing' 30d          what newcomers can read of before: none, all, or days
 
 Write '#name' in quotes: shells take a bare # as the beginning of a comment. With --wait delivered, exit code 10 says that
 some members have the message and others not yet. Roles: reader, member, moderator, admin, owner.",

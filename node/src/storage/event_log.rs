@@ -140,6 +140,7 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::GroupJoinRequest { .. } => "group.joinRequest",
         EventKind::GroupMemberForked { .. } => "group.memberForked",
         EventKind::GroupVoided { .. } => "group.voided",
+        EventKind::GroupHistory { .. } => "group.history",
         EventKind::Warning { .. } => "system.warning",
     }
 }

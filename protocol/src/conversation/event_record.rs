@@ -82,6 +82,7 @@ fn kind_to_record(kind: &EventKind) -> Kind {
         EventKind::GroupMemberLeft { account, name, removed } => Kind::GroupLeft(member(account, name, *removed)),
         EventKind::GroupJoinRequest { account, name } => Kind::GroupRequest(member(account, name, false)),
         EventKind::GroupMemberForked { account, name } => Kind::GroupForked(member(account, name, false)),
+        EventKind::GroupHistory { messages } => Kind::GroupHistory(*messages),
         EventKind::GroupVoided { what, why } => {
             Kind::GroupVoided(state::Voided { what: what.clone(), why: why.clone() })
         }
@@ -138,6 +139,7 @@ fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> 
             EventKind::GroupMemberForked { account: AccountId::read(&account)?, name }
         }
         Kind::GroupVoided(state::Voided { what, why }) => EventKind::GroupVoided { what, why },
+        Kind::GroupHistory(messages) => EventKind::GroupHistory { messages },
         Kind::Warning(text) => EventKind::Warning { text },
     })
 }
@@ -190,6 +192,7 @@ mod tests {
             EventKind::GroupJoinRequest { account, name: "N".into() },
             EventKind::GroupMemberForked { account, name: "N".into() },
             EventKind::GroupVoided { what: "w".into(), why: "y".into() },
+            EventKind::GroupHistory { messages: 7 },
             EventKind::MessageExpired,
             EventKind::MessageReaction { outgoing: true, emoji: "👍".into(), removed: false, author: Some(account) },
             EventKind::ContactAdded,

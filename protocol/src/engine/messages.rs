@@ -214,6 +214,26 @@ impl Engine {
         Ok(changed)
     }
 
+    /// The same for what was said before this account came, as if it had been stored then.
+    pub(super) fn apply_told(
+        &mut self,
+        chat: ChatId,
+        id: MessageId,
+        op: &SlotOp,
+        stored_at: UnixTime,
+        turn: &mut Turn,
+    ) -> Result<Changed, StoreError> {
+        let known = turn.item(&chat, &id)?.is_some();
+        let (mut slot, known_at) = self.slot(&chat, &id, turn)?;
+        let changed = slot.apply(op);
+        if changed != Changed::Nothing {
+            // Nothing is left to deliver, of an own one neither.
+            slot.raise(DeliveryState::Local, None);
+            self.put_slot(chat, id, &slot, if known { known_at } else { stored_at }, turn);
+        }
+        Ok(changed)
+    }
+
     fn slot(&self, chat: &ChatId, id: &MessageId, turn: &Turn) -> Result<(Slot, UnixTime), StoreError> {
         match turn.item(chat, id)? {
             Some(row) => Ok((slot_of(&row)?, row.stored_at)),
@@ -342,6 +362,7 @@ impl Engine {
     fn delete_here(&mut self, chat: ChatId, id: MessageId, op: &SlotOp, turn: &mut Turn) -> Result<(), StoreError> {
         if self.apply_op(chat, id, op, None, turn)? == Changed::Deleted {
             turn.extend_seen(retention::bury(&chat, &id, turn.now.unix));
+            self.forget_said(&chat, &id, turn)?;
             turn.event(Some(chat), Some(id), EventKind::MessageDeleted { author: op.author.member() });
         }
         Ok(())
@@ -618,6 +639,7 @@ impl Engine {
             let was_visible = turn.item(&chat, &id)?.is_some_and(|row| row.visible);
             turn.erase_item(chat, id);
             turn.delete(Table::Trace, id.as_bytes());
+            self.forget_said(&chat, &id, turn)?;
             if was_visible {
                 turn.extend_seen(retention::bury(&chat, &id, turn.now.unix));
                 turn.event(Some(chat), Some(id), EventKind::MessageExpired);

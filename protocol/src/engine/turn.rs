@@ -7,7 +7,7 @@ use prost::Message;
 use crate::ids::{ChatId, LinkId, MessageId};
 use crate::input::RequestId;
 use crate::step::{Event, EventKind, LiveEvent, Reply, RequestError, Send, Step};
-use crate::store::{ItemRow, Store, StoreError, Table, Write};
+use crate::store::{ItemRow, Pair, Store, StoreError, Table, Write};
 use crate::time::Now;
 use crate::wire::frame::Frame;
 
@@ -54,6 +54,20 @@ impl<'a> Turn<'a> {
             None => Ok(None),
             Some(bytes) => M::decode(bytes.as_slice()).map(Some).map_err(|_| StoreError::Damaged { table }),
         }
+    }
+
+    /// Up to `limit` stored pairs whose key starts with `prefix`, and those this call has set, without those it has
+    /// deleted, in key order.
+    pub(super) fn pairs_under(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let mut pairs: BTreeMap<Vec<u8>, Vec<u8>> = self.store.scan(table, prefix, None, limit)?.into_iter().collect();
+        let set = self.values.range((table, prefix.to_vec())..);
+        for ((_, key), value) in set.take_while(|((of, key), _)| *of == table && key.starts_with(prefix)) {
+            match value {
+                Some(value) => pairs.insert(key.clone(), value.clone()),
+                None => pairs.remove(key),
+            };
+        }
+        Ok(pairs.into_iter().collect())
     }
 
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) {

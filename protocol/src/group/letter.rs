@@ -102,6 +102,8 @@ pub struct SealedLetter {
     pub chain: Chain,
     /// A hash of key and nonce, so that tests can count reuse.
     pub key_id: [u8; 16],
+    /// The letter itself, to be shown to somebody else later.
+    pub letter: Letter,
 }
 
 /// Why a letter was not sealed. The chain is as before.
@@ -168,7 +170,18 @@ pub fn seal(
         return Err(SealLetterError::Malformed);
     }
     let key_id = trunc(&hash("silbo/1/keyid", &[key.expose(), nonce.expose()]));
-    Ok(SealedLetter { id: said.id(), tag, n, envelope, chain: reached.chain, key_id })
+    let letter = Letter {
+        id: said.id(),
+        origin: *origin,
+        n,
+        lamport: draft.lamport,
+        parents: draft.parents.clone(),
+        body: draft.body.clone(),
+        header: header.clone(),
+        salt,
+        signature,
+    };
+    Ok(SealedLetter { id: said.id(), tag, n, envelope, chain: reached.chain, key_id, letter })
 }
 
 /// Opens the envelope at the place that `found` has the key of. The caller commits `found` with what it stores of the
@@ -198,7 +211,22 @@ pub fn open(
     read_inside(origin, n, *salt, &padded, sender_key).ok_or(OpenLetterError::Forged)
 }
 
-/// Verifies a letter that came in a history instead of an envelope; `None` if its sender did not write it.
+/// A letter as its parts say that it was; nothing is known of its author before [`verify_again`]. `None` if the header
+/// does not decode.
+pub fn put_together(
+    origin: Origin,
+    n: u32,
+    header: Vec<u8>,
+    salt: [u8; SALT_BYTES],
+    signature: [u8; SIGNATURE_BYTES],
+    body: Vec<u8>,
+) -> Option<Letter> {
+    let (lamport, parents) = read_header(&header)?;
+    let id = Said::new(&origin, n, &header, &salt, &body).id();
+    Some(Letter { id, origin, n, lamport, parents, body, header, salt, signature })
+}
+
+/// Verifies a letter that came in a history instead of an envelope; `false` if its sender did not write it.
 pub fn verify_again(letter: &Letter, sender_key: &VerifyingKey) -> bool {
     let said = Said::new(&letter.origin, letter.n, &letter.header, &letter.salt, &letter.body);
     let Some((lamport, parents)) = read_header(&letter.header) else {

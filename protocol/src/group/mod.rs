@@ -9,12 +9,14 @@
 //!   roots.rs       what a rekeyer shares with a device   welcome.rs     keys told to a newcomer
 //!   chain.rs       sender chains and tags                letter.rs      one sealed message
 //!   settings.rs    what a group has agreed on            view.rs        a group as people see it
+//!   history.rs     what newcomers are told of before
 //! ```
 
 mod bits;
 pub mod chain;
 pub mod epoch;
 pub mod graph;
+pub mod history;
 pub mod key_graph;
 pub mod key_ring;
 pub mod letter;

@@ -163,6 +163,9 @@ pub struct Event {
     /// What went before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How many messages of before this account came are here from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
     /// The greeting of a contact request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello: Option<String>,

@@ -127,6 +127,14 @@ pub enum GroupCommand {
         #[arg(value_parser = parse_duration_or_never)]
         lasting: Lasting,
     },
+    /// Let newcomers read what was written before them
+    History {
+        /// A group
+        group: String,
+        /// none, all, or days such as 30d
+        #[arg(value_name = "WHAT", value_parser = parse_history)]
+        history: History,
+    },
     /// Let nobody join and nothing change, until an owner lifts it
     Freeze {
         /// A group
@@ -360,6 +368,9 @@ mod tests {
             "mute #g bob --off",
             "disappear #g 7d",
             "disappear #g never",
+            "history #g none",
+            "history #g all",
+            "history #g 30d",
             "freeze #g",
             "freeze #g --off",
             "set #g --history 7d --may-add admin --may-send member --may-delete moderator --slow-mode 30s",
@@ -386,6 +397,8 @@ mod tests {
             "mute #g bob",
             "mute #g bob 1h --off",
             "disappear #g soon",
+            "history #g",
+            "history #g 36h",
             "set #g --history 7",
             "set #g --history 36h",
             "link",

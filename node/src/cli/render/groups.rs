@@ -160,6 +160,7 @@ pub(super) fn event(value: &Value, name: &str) -> Option<String> {
             let (what, why) = (one_line(&text(value, "what")), one_line(&text(value, "why")));
             format!("#{name}: does not count: {what} ({why})")
         }
+        "group.history" => format!("#{name}: {} messages of before are here", number(value, "count")),
         "group.updated" => format!("#{name}: changed"),
         _ => return None,
     })
@@ -227,9 +228,11 @@ mod tests {
             ("group.joinRequest", "asks to join"),
             ("group.memberForked", "two versions"),
             ("group.voided", "does not count"),
+            ("group.history", "3 messages of before"),
             ("group.updated", "changed"),
         ] {
-            let value = json!({"kind": kind, "member": "Car\nol", "removed": true, "what": "add\nEve", "why": "x"});
+            let value =
+                json!({"kind": kind, "member": "Car\nol", "removed": true, "what": "add\nEve", "why": "x", "count": 3});
             let shown = event(&value, "climbing").expect("a line");
             assert!(shown.contains(part) && shown.lines().count() == 1, "{shown}");
         }

@@ -117,7 +117,10 @@ impl Engine {
             let heads: Vec<OperationId> = heads.unwrap_or_default();
             let kind = Kind::Add { account, role: GroupRole::Member, devices: device_keys(&log), heads };
             match self.write_operation(chat, &kind, turn)? {
-                Ok(addition) => self.welcome_newcomer(chat, account, addition, turn)?,
+                Ok(addition) => {
+                    self.welcome_newcomer(chat, account, addition, turn)?;
+                    self.hand_history(chat, account, turn)?;
+                }
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }

@@ -5,7 +5,8 @@
 //!   by a link   first contact by the invitation ─▶ request with the link's signature ─▶ Join ─ letter to all; welcome
 //! ```
 //! A welcome has every operation, the secret of the newcomer's own addition, and what the others are called and where
-//! they take mail. It says nothing of before: keys of earlier letters do not follow from it.
+//! they take mail. It says nothing of before: keys of earlier letters do not follow from it. What was said before is
+//! told in parts of its own (`history.rs`), where the group wants that.
 
 use prost::Message;
 
@@ -127,6 +128,7 @@ impl Engine {
                 self.join_refused(from, &refusal, turn);
                 Ok(())
             }
+            Some(C::History(history)) => self.history_arrived(from, history, turn),
             // Operations and confirmations count only in letters.
             Some(C::Op(_) | C::Seen(_)) | None => Ok(()),
         }
@@ -170,6 +172,7 @@ impl Engine {
             return Ok(());
         }
         let Some(me) = self.own_device() else { return Ok(()) };
+        let comes_in = self.groups.get(&chat).is_none_or(|group| !group.takes_part());
         if !known {
             let rec = GroupRecord { genesis: read.genesis.id().0.to_vec(), ..GroupRecord::default() };
             let genesis = read.genesis.clone();
@@ -220,7 +223,12 @@ impl Engine {
         self.read_unread(chat, turn)?;
         self.seal_unsent(chat, turn)?;
         self.tell_members(chat, turn)?;
+        if let Some(group) = self.groups.get_mut(&chat).filter(|_| comes_in) {
+            group.rec.welcomed_at = turn.now.unix.0;
+            (group.rec.history_letters, group.rec.history_bytes) = (0, 0);
+        }
         self.save_group(&chat, turn);
+        self.take_early_history(chat, from, turn)?;
         self.refetch(turn);
         Ok(())
     }
@@ -478,6 +486,7 @@ impl Engine {
         match self.write_operation(chat, &kind, turn)? {
             Ok(addition) => {
                 self.welcome_newcomer(chat, account, addition, turn)?;
+                self.hand_history(chat, account, turn)?;
                 Ok(self.group_reply(&chat))
             }
             Err(refusal) => {

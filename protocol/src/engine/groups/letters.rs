@@ -199,6 +199,7 @@ impl Engine {
             group.follow(sealed.id.as_bytes(), &draft.parents);
         }
         self.save_group(&chat, turn);
+        self.keep_own(chat, &sealed.letter, plain, &heads, turn)?;
         let Some(letter) = self.store_letter(chat, &sealed.envelope, true, heads, turn) else { return Ok(Ok(())) };
         if let Some(id) = errand.message {
             self.follow_delivery(chat, id, &others, turn);
@@ -295,7 +296,7 @@ impl Engine {
         };
         self.move_chain(chat, place, found, turn);
         let heads = self.groups.get(&chat).map(|group| group.heads_of(&place.epoch)).unwrap_or_default();
-        self.store_letter(chat, bytes, true, heads, turn);
+        self.store_letter(chat, bytes, true, heads.clone(), turn);
         let mut wrote = None;
         if let Some(group) = self.groups.get_mut(&chat) {
             group.follow(opened.id.as_bytes(), &opened.parents);
@@ -313,7 +314,10 @@ impl Engine {
             if !confirms && !self.came_from(source, &account) {
                 self.note_unconfirmed(chat, &sender, letter, turn);
             }
-            self.apply_letter(chat, account, standing, plain, source, turn)?;
+            self.apply_letter(chat, account, standing, plain.clone(), source, turn)?;
+            if standing.writes {
+                self.keep_said(chat, &opened, &plain, &heads, turn)?;
+            }
         }
         self.save_group(&chat, turn);
         // The window of its chain has moved: what came too early may be in it.
@@ -602,7 +606,7 @@ fn author_mark(start: &[u8], account: &AccountId) -> [u8; 4] {
     trunc(&hash("silbo/1/group/message-id", &[start, account.as_bytes()]))
 }
 
-fn is_message_of(id: &MessageId, account: &AccountId) -> bool {
+pub(super) fn is_message_of(id: &MessageId, account: &AccountId) -> bool {
     let (start, end) = id.0.split_at(8);
     author_mark(start, account) == end
 }

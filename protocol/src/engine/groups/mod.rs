@@ -5,7 +5,7 @@
 //!   keys.rs        rekeys, merged heads, complements      letters.rs     letters sealed and opened
 //!   joining.rs     welcomes, links, requests              members.rs     members who are no contacts
 //!   deliveries.rs  who has an own message                 sync.rs        members compare and exchange letters
-//!   views.rs       a group as people see it
+//!   views.rs       a group as people see it               history.rs    what newcomers read of before
 //! ```
 //! Everything in a group travels as letters: operations, texts, what members call themselves and where they take
 //! mail, and which letters they have. The founder's device is one like the others. A newcomer is told what it needs
@@ -13,6 +13,7 @@
 
 mod changes;
 mod deliveries;
+mod history;
 pub(super) mod joining;
 mod keys;
 mod letters;
