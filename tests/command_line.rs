@@ -84,6 +84,7 @@ fn every_command_explains_itself() {
         "msg edit",
         "msg delete",
         "msg react",
+        "msg pin",
         "msg show",
         "msg trace",
         "msg carry export",

@@ -66,7 +66,8 @@ fn shared_group(home: &Home) -> Value {
 
 /// What of a history all members see alike (docs/api.md).
 fn shared_history(home: &Home) -> Vec<Value> {
-    const LOCAL: [&str; 8] = ["outgoing", "state", "path", "held", "failed", "partial", "storedAt", "expiresAt"];
+    const LOCAL: [&str; 9] =
+        ["outgoing", "state", "path", "held", "failed", "partial", "storedAt", "expiresAt", "mentionsMe"];
     let shared = |mut item: Value| {
         let fields = item.as_object_mut().expect("an object");
         fields.retain(|name, _| !LOCAL.contains(&name.as_str()));
@@ -347,4 +348,40 @@ fn newcomers_read_what_the_group_lets_them_read() {
     eve.down();
     eve.up("eve");
     all_agree(&[&alice, &dan, &eve]);
+}
+
+#[test]
+fn who_is_mentioned_is_told_and_what_is_pinned_is_listed_for_all() {
+    let (alice, bob, carol) = climbing();
+    let plan = send_to_all(&alice, "@Bob brings the rope, @nobody the tea");
+    let received = bob.receives("@Bob brings the rope, @nobody the tea");
+    assert_eq!(received["mentionsMe"], true, "{received}");
+    assert_eq!(carol.receives("@Bob brings the rope, @nobody the tea")["mentionsMe"], Value::Null);
+    let account = text(&bob.json(&["me"])["account"]);
+    for home in [&alice, &bob, &carol] {
+        let item = home.message(&plan);
+        assert_eq!(item["mentions"], json!([{"account": account, "name": "bob", "from": 0, "len": 4}]), "{item}");
+    }
+    assert_eq!(bob.message(&plan)["mentionsMe"], true);
+    assert!(bob.ok(&["history", GROUP]).stdout.contains("mentions me"));
+
+    bob.refused(5, &["msg", "pin", &plan]);
+    alice.json(&["group", "role", GROUP, "bob", "moderator"]);
+    until("Bob is moderator", || (group(&bob)["local"]["role"] == "moderator").then_some(()));
+    bob.json(&["msg", "pin", &plan]);
+    let told = carol.event("message.pinned", |event| event["message"] == plan.as_str());
+    assert_eq!((&told["from"], &told["removed"]), (&json!("bob"), &json!(false)), "{told}");
+    until("the pin is listed everywhere", || {
+        let pinned = |home: &Home| group(home)["pins"][0]["id"] == plan.as_str();
+        [&alice, &bob, &carol].into_iter().all(pinned).then_some(())
+    });
+    assert!(alice.ok(&["group", "show", GROUP]).stdout.contains("pinned by bob: alice: @Bob brings the rope"));
+    let history = all_agree(&[&alice, &bob, &carol]);
+    assert_eq!(history[0]["pinned"], true, "{history:?}");
+    alice.down();
+    alice.up("alice");
+    assert_eq!(group(&alice)["pins"][0]["by"], account.as_str());
+    alice.json(&["msg", "pin", &plan, "--remove"]);
+    until("nothing is pinned", || (group(&carol)["pins"] == json!([])).then_some(()));
+    all_agree(&[&alice, &bob, &carol]);
 }

@@ -222,6 +222,13 @@ pub enum Request {
         /// True takes it back.
         remove: bool,
     },
+    /// Pins a message for everybody in the conversation; in a group, moderators and above do.
+    Pin {
+        /// Which message.
+        id: MessageId,
+        /// True takes it back.
+        remove: bool,
+    },
     /// Marks everything up to a message as read (and says so, where allowed).
     MarkRead {
         /// The conversation.

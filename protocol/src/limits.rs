@@ -12,6 +12,10 @@ pub const STATUS_BYTES_MAX: usize = 128;
 pub const AVATAR_BYTES_MAX: usize = 32 * 1024;
 /// Longest reaction: a family emoji with skin tones is 41 bytes.
 pub const REACTION_BYTES_MAX: usize = 64;
+/// Mentions in one text.
+pub const MENTIONS_MAX: usize = 64;
+/// Pinned messages of one conversation that are listed, those pinned last.
+pub const PINS_MAX: usize = 100;
 /// Longest greeting in a contact request.
 pub const HELLO_BYTES_MAX: usize = 512;
 /// Longest `client_id` of a send.

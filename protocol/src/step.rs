@@ -154,6 +154,8 @@ pub enum EventKind {
         path: Path,
         /// The member of the group who wrote it; `None` in a conversation of two.
         author: Option<AccountId>,
+        /// It mentions this account.
+        mentions_me: bool,
     },
     /// An own message was stored and queued.
     MessageSent {
@@ -190,6 +192,15 @@ pub enum EventKind {
         /// True when it was taken back.
         removed: bool,
         /// The member of the group who reacted; `None` in a conversation of two and for this account.
+        author: Option<AccountId>,
+    },
+    /// A message was pinned, or is not any more.
+    MessagePinned {
+        /// True when it was this account.
+        outgoing: bool,
+        /// True when it is not pinned any more.
+        removed: bool,
+        /// The member of the group who did it; `None` in a conversation of two and for this account.
         author: Option<AccountId>,
     },
     /// A contact exists and can be written to.

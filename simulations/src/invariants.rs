@@ -421,6 +421,7 @@ mod tests {
             reply_to: None,
             path: Path::Relay,
             author: None,
+            mentions_me: false,
         }
     }
 

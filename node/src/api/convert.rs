@@ -271,7 +271,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
         ..shown
     };
     match event.kind {
-        EventKind::MessageReceived { body, sent_at, reply_to, path: way, author } => {
+        EventKind::MessageReceived { body, sent_at, reply_to, path: way, author, mentions_me } => {
             let from = shown.chat.clone();
             let shown = by(shown, author);
             types::Event {
@@ -280,8 +280,12 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
                 reply_to: reply_to.map(|id| id.full()),
                 path: Some(path(way)),
                 from: shown.from.clone().or(from),
+                mentions_me: mentions_me.then_some(true),
                 ..shown
             }
+        }
+        EventKind::MessagePinned { outgoing, removed, author } => {
+            types::Event { outgoing: Some(outgoing), removed: Some(removed), ..by(shown, author) }
         }
         EventKind::MessageSent { body } => types::Event { body: Some(body), ..shown },
         EventKind::MessageEdited { body, author } => types::Event { body: Some(body), ..by(shown, author) },

@@ -47,6 +47,11 @@ pub(super) fn group(view: GroupView, contacts: &[ContactView], own: AccountId) -
         frozen: view.frozen,
         links,
         void: void.collect(),
+        pins: view
+            .pins
+            .into_iter()
+            .map(|pin| types::PinnedMessage { id: pin.id.full(), by: pin.by.full(), at: pin.at.0 })
+            .collect(),
         local,
     }
 }
@@ -187,8 +192,8 @@ pub(super) fn by_name(deliveries: &[types::MemberDelivery]) -> types::StateByMem
 #[cfg(test)]
 pub(super) mod tests {
     use serde_json::{Value, json};
-    use silbo_protocol::group::{FormerMemberView, GroupHistory, GroupRole, JoinRequestView, VoidView};
-    use silbo_protocol::ids::ChatId;
+    use silbo_protocol::group::{FormerMemberView, GroupHistory, GroupRole, JoinRequestView, PinView, VoidView};
+    use silbo_protocol::ids::{ChatId, MessageId};
     use silbo_protocol::step::DeliveryState;
     use silbo_protocol::time::UnixTime;
 
@@ -242,6 +247,7 @@ pub(super) mod tests {
                 approval: true,
             }],
             requests: vec![JoinRequestView { account: account(4), name: "Eve".to_owned(), at: UnixTime(6) }],
+            pins: vec![PinView { id: MessageId([6; 12]), by: account(2), at: UnixTime(7) }],
             void: vec![VoidView { author: account(2), what: "add Eve".to_owned(), why: "Cleo was removed".to_owned() }],
         }
     }

@@ -8,6 +8,7 @@ use silbo_protocol::group::GroupView;
 use silbo_protocol::ids::{AccountId, ChatId};
 use silbo_protocol::input::Request;
 use silbo_protocol::step::{MeView, Reply, RequestError};
+use silbo_protocol::wire::invite::Aid20;
 
 use super::Api;
 use super::error::ApiError;
@@ -69,6 +70,18 @@ impl Members {
     /// What a group is called; `None` for any other conversation.
     pub(super) fn group_name(&self, chat: &ChatId) -> Option<&str> {
         self.groups.get(chat)?.as_ref().map(|group| group.name.as_str())
+    }
+
+    /// Whom a text in a group means; `None` for somebody who never was a member, and in any other conversation.
+    pub(super) fn mentioned(&self, chat: &ChatId, mention: &Aid20) -> Option<Author> {
+        let names = &self.groups.get(chat)?.as_ref()?.names;
+        let account = names.keys().find(|account| Aid20::of(account) == *mention)?;
+        self.author(chat, Some(*account))
+    }
+
+    /// True for this account.
+    pub(super) fn is_own(&self, mention: &Aid20) -> bool {
+        self.own.as_ref().is_some_and(|(own, _)| Aid20::of(own) == *mention)
     }
 
     /// Who did something in a group: `account`, or this account where there is none. `None` in any other conversation.
@@ -141,10 +154,12 @@ mod tests {
             reply_to: None,
             path: Path::Relay,
             author: Some(account(1)),
+            mentions_me: true,
         };
         let received = event(received);
         assert_eq!((&received["from"], &received["name"]), (&json!("Bob"), &json!("climbing")));
         assert_eq!(received["author"], account(1).full());
+        assert_eq!(received["mentionsMe"], true);
         let own =
             event(EventKind::MessageReaction { outgoing: true, emoji: "x".to_owned(), removed: false, author: None });
         assert_eq!((&own["from"], &own["author"]), (&json!("Ada"), &json!(account(9).full())));

@@ -634,6 +634,8 @@ mod tests {
             "msg edit x new",
             "msg delete x y --both --yes",
             "msg react x +1 --remove",
+            "msg pin x",
+            "msg pin x --remove",
             "msg show x",
             "msg carry export --to ada --file bag --max 64KiB",
             "msg carry export --text --no-qr",

@@ -42,7 +42,7 @@ pub async fn group(session: &Session, command: GroupCommand) -> Result<(), Failu
             return Ok(());
         }
         GroupCommand::Export { group, file } => return export(session, &group, file.as_deref()).await,
-        GroupCommand::Show { group } => ("group.get", json!({"group": group})),
+        GroupCommand::Show { group } => return show(session, &group).await,
         GroupCommand::Approve { group, member } => decide(&group, &member, true),
         GroupCommand::Reject { group, member } => decide(&group, &member, false),
         GroupCommand::Rename { group, name } => ("group.set", json!({"group": group, "name": name})),
@@ -68,6 +68,22 @@ pub async fn group(session: &Session, command: GroupCommand) -> Result<(), Failu
         GroupCommand::Set(arguments) => ("group.set", settings(arguments)?),
     };
     screen.result(&session.call(method, wanted).await?, render::group)
+}
+
+/// With the text of what is pinned, for people.
+async fn show(session: &Session, group: &str) -> Result<(), Failure> {
+    let mut shown = session.call("group.get", json!({"group": group})).await?;
+    if !session.screen.is_json()
+        && let Some(pins) = shown.get_mut("pins").and_then(Value::as_array_mut)
+    {
+        for pin in pins {
+            // A pinned message can be gone by the time it is asked for.
+            if let Ok(message) = session.call("message.show", json!({"id": pin["id"]})).await {
+                pin["message"] = message;
+            }
+        }
+    }
+    session.screen.result(&shown, render::group)
 }
 
 fn decide(group: &str, member: &str, accept: bool) -> (&'static str, Value) {

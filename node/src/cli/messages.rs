@@ -110,6 +110,10 @@ pub async fn msg(session: &Session, command: MsgCommand) -> Result<(), Failure> 
             let wanted = json!({"id": id, "emoji": emoji, "remove": remove});
             screen.result(&session.call("message.react", wanted).await?, |_, _| String::new())
         }
+        MsgCommand::Pin { id, remove } => {
+            let done = session.call("message.pin", json!({"id": id, "remove": remove})).await?;
+            screen.result(&done, |_, _| String::new())
+        }
         MsgCommand::Show { id } => {
             screen.result(&session.call("message.show", json!({"id": id})).await?, render::message)
         }

@@ -14,6 +14,7 @@ const KINDS: [&str; 13] = [
     "message.edited",
     "message.deleted",
     "message.reaction",
+    "message.pinned",
     "contact.request",
     "contact.accepted",
     "contact.keyChanged",

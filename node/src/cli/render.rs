@@ -319,6 +319,12 @@ fn item_line(item: &Value, time: &LocalTime) -> String {
     if item.get("editedAt").is_some_and(|at| !at.is_null()) {
         marks.push("edited".to_owned());
     }
+    if flag(item, "pinned") {
+        marks.push("pinned".to_owned());
+    }
+    if flag(item, "mentionsMe") {
+        marks.push("mentions me".to_owned());
+    }
     marks.extend(items(item, "reactions").iter().map(|reaction| text(reaction, "emoji")));
     let marks = marks.into_iter().filter(|mark| !mark.is_empty()).collect::<Vec<_>>().join(", ");
     let marks = if marks.is_empty() { marks } else { format!("  [{marks}]") };
@@ -344,6 +350,8 @@ pub fn message(value: &Value, time: &LocalTime) -> String {
         .iter()
         .map(|reaction| format!("{} {}", text(reaction, "emoji"), one_line(&text(reaction, "from"))))
         .collect();
+    let mentions: Vec<String> =
+        items(value, "mentions").iter().map(|mention| one_line(&text(mention, "name"))).collect();
     pairs(&[
         ("id", text(value, "id")),
         ("chat", text(value, "chat")),
@@ -357,6 +365,8 @@ pub fn message(value: &Value, time: &LocalTime) -> String {
         ("reply to", text(value, "replyTo")),
         ("expires", minute(value, "expiresAt", time)),
         ("deleted", if flag(value, "deleted") { "yes".to_owned() } else { String::new() }),
+        ("pinned", if flag(value, "pinned") { "yes".to_owned() } else { String::new() }),
+        ("mentions", mentions.join(", ")),
         ("earlier", edits.join("\n          ")),
         ("reactions", reactions.join(", ")),
         ("text", text(value, "body")),
@@ -540,6 +550,8 @@ pub fn event(value: &Value, time: &LocalTime) -> String {
             format!("{name} took back {}", text(value, "emoji"))
         }
         "message.reaction" => format!("{name} reacted {}", text(value, "emoji")),
+        "message.pinned" if flag(value, "removed") => format!("{name} took a pin back"),
+        "message.pinned" => format!("{name} pinned a message: silbo msg show {}", text(value, "message")),
         "message.state" => {
             format!("to {name}: {} {}", text(value, "state"), text(value, "failed")).trim_end().to_owned()
         }

@@ -123,6 +123,7 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::MessageDeleted { .. } => "message.deleted",
         EventKind::MessageExpired => "message.expired",
         EventKind::MessageReaction { .. } => "message.reaction",
+        EventKind::MessagePinned { .. } => "message.pinned",
         EventKind::ContactAdded => "contact.added",
         EventKind::ContactUpdated => "contact.updated",
         EventKind::ContactRequest { .. } => "contact.request",

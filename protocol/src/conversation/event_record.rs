@@ -38,7 +38,8 @@ fn author_of(kind: &EventKind) -> Option<AccountId> {
         EventKind::MessageReceived { author, .. }
         | EventKind::MessageEdited { author, .. }
         | EventKind::MessageDeleted { author }
-        | EventKind::MessageReaction { author, .. } => *author,
+        | EventKind::MessageReaction { author, .. }
+        | EventKind::MessagePinned { author, .. } => *author,
         _ => None,
     }
 }
@@ -46,12 +47,18 @@ fn author_of(kind: &EventKind) -> Option<AccountId> {
 fn kind_to_record(kind: &EventKind) -> Kind {
     let nothing = state::Nothing {};
     match kind {
-        EventKind::MessageReceived { body, sent_at, reply_to, path, author: _ } => Kind::Received(state::Received {
-            body: body.clone(),
-            sent_at: sent_at.0,
-            reply_to: reply_to.map(|id| id.0.to_vec()).unwrap_or_default(),
-            path: path_code(Some(*path)),
-        }),
+        EventKind::MessageReceived { body, sent_at, reply_to, path, author: _, mentions_me } => {
+            Kind::Received(state::Received {
+                body: body.clone(),
+                sent_at: sent_at.0,
+                reply_to: reply_to.map(|id| id.0.to_vec()).unwrap_or_default(),
+                path: path_code(Some(*path)),
+                mentions_me: *mentions_me,
+            })
+        }
+        EventKind::MessagePinned { outgoing, removed, author: _ } => {
+            Kind::Pinned(state::Pinned { outgoing: *outgoing, removed: *removed })
+        }
         EventKind::MessageSent { body } => Kind::Sent(body.clone()),
         EventKind::MessageState { state, path } => {
             Kind::State(state::State { state: Some(state.to_record()), path: path_code(*path) })
@@ -102,7 +109,9 @@ fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> 
             reply_to: optional(&received.reply_to, MessageId::read)?,
             path: path_of_code(received.path)?,
             author,
+            mentions_me: received.mentions_me,
         },
+        Kind::Pinned(state::Pinned { outgoing, removed }) => EventKind::MessagePinned { outgoing, removed, author },
         Kind::Sent(body) => EventKind::MessageSent { body },
         Kind::State(state) => EventKind::MessageState {
             state: DeliveryState::from_record(&state.state?)?,
@@ -166,6 +175,7 @@ mod tests {
                 reply_to: Some(id),
                 path: Path::Direct(Route::Local),
                 author: None,
+                mentions_me: false,
             },
             EventKind::MessageReceived {
                 body: String::new(),
@@ -173,7 +183,10 @@ mod tests {
                 reply_to: None,
                 path: Path::Relay,
                 author: Some(account),
+                mentions_me: true,
             },
+            EventKind::MessagePinned { outgoing: true, removed: false, author: None },
+            EventKind::MessagePinned { outgoing: false, removed: true, author: Some(account) },
             EventKind::MessageSent { body: "yo".into() },
             EventKind::MessageState {
                 state: DeliveryState::Held { relays: 2, until: UnixTime(9) },

@@ -9,6 +9,7 @@
 
 pub mod delivery_state;
 pub mod event_record;
+pub mod mention;
 pub mod retention;
 pub mod slot;
 mod slot_record;
@@ -17,7 +18,8 @@ mod slot_tests;
 pub mod view;
 
 pub use delivery_state::{path_code, path_of_code};
-pub use slot::{Changed, Slot, SlotAuthor, SlotOp, SlotOpKind};
+pub use mention::Mention;
+pub use slot::{Changed, Pin, Slot, SlotAuthor, SlotOp, SlotOpKind};
 pub use view::{ItemView, view};
 
 /// Generated from `proto/conversation_state.proto`.

@@ -3,6 +3,7 @@
 //! ```text
 //!   text      the least text, own before the other's     versions  up to 64 edits an author, newest last
 //!   reactions one an author, last writer wins            deleted   once set, for ever, and wipes the rest
+//!   pin       one for all, last writer wins
 //! ```
 //! Each part is a join-semilattice, so the slot is one: equal sets of operations give equal slots for any order,
 //! duplication or partition. An edit or reaction may come before its text and waits for it; edits of anyone but the
@@ -19,6 +20,7 @@ use crate::step::{DeliveryState, Path};
 use crate::store::ItemRow;
 use crate::time::UnixTime;
 
+use super::mention::Mention;
 use super::retention::{ORPHAN_MS, TOMBSTONE_MS, expiry, sooner};
 
 /// A text that a later edit has replaced is kept up to this length: 64 × 4 KiB bound what a slot holds per author.
@@ -61,11 +63,15 @@ pub enum SlotOpKind {
         reply_to: Option<MessageId>,
         /// Seconds after which it disappears; 0 is never.
         expire_s: u32,
+        /// Whom it mentions, at most `limits::MENTIONS_MAX`.
+        mentions: Vec<Mention>,
     },
     /// Its text was changed.
     Edit {
         /// The text from then on.
         body: String,
+        /// Whom it mentions.
+        mentions: Vec<Mention>,
     },
     /// The author's reaction was set or taken back.
     React {
@@ -73,6 +79,11 @@ pub enum SlotOpKind {
         emoji: String,
         /// True takes it back.
         remove: bool,
+    },
+    /// It was pinned or not any more, by somebody who may.
+    Pin {
+        /// True takes it back.
+        off: bool,
     },
     /// It was deleted, by either side.
     Delete,
@@ -91,6 +102,8 @@ pub enum Changed {
     Edited,
     /// A reaction of the operation's author to a visible message changed.
     Reacted,
+    /// A visible message is pinned, or not any more.
+    Pinned,
     /// The message is deleted.
     Deleted,
 }
@@ -111,6 +124,29 @@ pub(super) struct Text {
     pub(super) body: String,
     pub(super) reply_to: Option<MessageId>,
     pub(super) expire_s: u32,
+    pub(super) mentions: Vec<Mention>,
+}
+
+/// What an edit made of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) body: String,
+    pub(super) mentions: Vec<Mention>,
+}
+
+/// Who said last whether a message is pinned; the greatest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pin {
+    /// The Lamport number of who said it.
+    pub lamport: u64,
+    /// When they say it was.
+    pub ts: UnixTime,
+    /// The id of the operation.
+    pub op: MessageId,
+    /// Who.
+    pub author: SlotAuthor,
+    /// True: it is not pinned any more.
+    pub off: bool,
 }
 
 /// Ordered as last-writer-wins needs it: the greatest counts.
@@ -128,8 +164,9 @@ pub(super) struct Reaction {
 pub struct Slot {
     pub(super) deleted: bool,
     pub(super) text: Option<Text>,
-    pub(super) versions: BTreeMap<(SlotAuthor, OpKey), String>,
+    pub(super) versions: BTreeMap<(SlotAuthor, OpKey), Words>,
     pub(super) reactions: BTreeMap<SlotAuthor, Reaction>,
+    pub(super) pin: Option<Pin>,
     pub(super) delivery: Option<DeliveryState>,
     pub(super) path: Option<Path>,
 }
@@ -148,21 +185,32 @@ impl Slot {
     /// Adds one operation.
     pub fn apply(&mut self, op: &SlotOp) -> Changed {
         match &op.kind {
-            SlotOpKind::Text { body, .. } | SlotOpKind::Edit { body }
+            SlotOpKind::Text { body, .. } | SlotOpKind::Edit { body, .. }
                 if !(1..=TEXT_BYTES_MAX).contains(&body.len()) =>
             {
                 Changed::Nothing
             }
             SlotOpKind::React { emoji, .. } if !(1..=REACTION_BYTES_MAX).contains(&emoji.len()) => Changed::Nothing,
-            SlotOpKind::Text { body, reply_to, expire_s } => {
+            SlotOpKind::Text { body, reply_to, expire_s, mentions } => {
                 let reply = reply_to.as_ref().map_or(&[][..], MessageId::as_bytes);
-                let key = op.key(&[body.as_bytes(), reply, &expire_s.to_be_bytes()]);
-                let (body, reply_to, expire_s) = (body.clone(), *reply_to, *expire_s);
-                self.changing(|slot| slot.join_text(Text { author: op.author, key, body, reply_to, expire_s }))
+                let key = op.key(&[body.as_bytes(), reply, &expire_s.to_be_bytes()], mentions);
+                let (body, reply_to, expire_s, mentions) = (body.clone(), *reply_to, *expire_s, mentions.clone());
+                let text = Text { author: op.author, key, body, reply_to, expire_s, mentions };
+                self.changing(|slot| slot.join_text(text))
             }
-            SlotOpKind::Edit { body } => {
-                let key = op.key(&[body.as_bytes()]);
-                self.changing(|slot| slot.join_version(op.author, key, body.clone()))
+            SlotOpKind::Edit { body, mentions } => {
+                let key = op.key(&[body.as_bytes()], mentions);
+                let words = Words { body: body.clone(), mentions: mentions.clone() };
+                self.changing(|slot| slot.join_version(op.author, key, words))
+            }
+            SlotOpKind::Pin { off } => {
+                let pin = Pin { lamport: op.lamport, ts: op.ts, op: op.op_id, author: op.author, off: *off };
+                let before = self.pinned().is_some();
+                match self.join_pin(pin) {
+                    true if self.is_visible() && before == *off => Changed::Pinned,
+                    true => Changed::Kept,
+                    false => Changed::Nothing,
+                }
             }
             SlotOpKind::React { emoji, remove } => {
                 let (lamport, ts, op_id) = (op.lamport, op.ts, op.op_id);
@@ -189,11 +237,14 @@ impl Slot {
         if let Some(text) = &other.text {
             self.join_text(text.clone());
         }
-        for ((author, key), body) in &other.versions {
-            self.join_version(*author, *key, body.clone());
+        for ((author, key), words) in &other.versions {
+            self.join_version(*author, *key, words.clone());
         }
         for (author, reaction) in &other.reactions {
             self.join_reaction(*author, reaction.clone());
+        }
+        if let Some(pin) = other.pin {
+            self.join_pin(pin);
         }
         if let Some(state) = other.delivery {
             self.raise(state, other.path);
@@ -244,7 +295,18 @@ impl Slot {
     /// The text as it is after all edits of its author; `None` when there is nothing to show.
     pub fn body(&self) -> Option<&str> {
         let text = self.text.as_ref().filter(|_| !self.deleted)?;
-        Some(self.edits_of(text.author).last().map_or(&text.body, |(_, body)| body))
+        Some(self.edits_of(text.author).last().map_or(&text.body, |(_, words)| &words.body))
+    }
+
+    /// Whom the text mentions as it is.
+    pub fn mentions(&self) -> &[Mention] {
+        let Some(text) = self.text.as_ref().filter(|_| !self.deleted) else { return &[] };
+        self.edits_of(text.author).last().map_or(&text.mentions, |(_, words)| &words.mentions)
+    }
+
+    /// Who pinned the message, while it is pinned.
+    pub fn pinned(&self) -> Option<&Pin> {
+        self.pin.as_ref().filter(|pin| !pin.off && !self.deleted)
     }
 
     /// The row to store. `retention_s` is the conversation's setting; `now` matters only for a deleted message, whose
@@ -273,8 +335,8 @@ impl Slot {
     }
 
     /// Edits of one author, oldest first.
-    pub(super) fn edits_of(&self, author: SlotAuthor) -> impl DoubleEndedIterator<Item = (&OpKey, &String)> {
-        self.versions.iter().filter(move |((who, _), _)| *who == author).map(|((_, key), body)| (key, body))
+    pub(super) fn edits_of(&self, author: SlotAuthor) -> impl DoubleEndedIterator<Item = (&OpKey, &Words)> {
+        self.versions.iter().filter(move |((who, _), _)| *who == author).map(|((_, key), words)| (key, words))
     }
 
     /// Runs a change of texts and says what it did to the visible text.
@@ -303,21 +365,25 @@ impl Slot {
                 true
             }
             Some(known) if rank(known) == rank(&text) => false,
-            Some(known) if rank(known) < rank(&text) => self.join_version(text.author, text.key, text.body),
+            Some(known) if rank(known) < rank(&text) => {
+                let Text { author, key, body, mentions, .. } = text;
+                self.join_version(author, key, Words { body, mentions })
+            }
             Some(_) => {
                 if let Some(lost) = self.text.replace(text) {
-                    self.join_version(lost.author, lost.key, lost.body);
+                    let Text { author, key, body, mentions, .. } = lost;
+                    self.join_version(author, key, Words { body, mentions });
                 }
                 true
             }
         }
     }
 
-    fn join_version(&mut self, author: SlotAuthor, key: OpKey, body: String) -> bool {
+    fn join_version(&mut self, author: SlotAuthor, key: OpKey, words: Words) -> bool {
         if self.deleted || self.versions.contains_key(&(author, key)) {
             return false;
         }
-        self.versions.insert((author, key), body);
+        self.versions.insert((author, key), words);
         let mut keys: Vec<OpKey> = self.edits_of(author).map(|(key, _)| *key).collect();
         for oldest in keys.drain(..keys.len().saturating_sub(SLOT_EDITS_MAX)) {
             self.versions.remove(&(author, oldest));
@@ -325,8 +391,9 @@ impl Slot {
         self.bound_editors();
         keys.pop();
         for superseded in keys {
-            if let Some(body) = self.versions.get_mut(&(author, superseded)) {
+            if let Some(Words { body, mentions }) = self.versions.get_mut(&(author, superseded)) {
                 body.truncate(body.floor_char_boundary(SUPERSEDED_BYTES_MAX));
+                mentions.clear(); // only those of the text as it is are shown
             }
         }
         self.versions.contains_key(&(author, key))
@@ -343,6 +410,14 @@ impl Slot {
         self.reactions.contains_key(&author)
     }
 
+    fn join_pin(&mut self, pin: Pin) -> bool {
+        if self.deleted || self.pin.is_some_and(|known| known >= pin) {
+            return false;
+        }
+        self.pin = Some(pin);
+        true
+    }
+
     /// Keeps the edits of the least authors, whoever came first: what is left is a function of the set.
     fn bound_editors(&mut self) {
         let mut editors: Vec<SlotAuthor> = self.versions.keys().map(|(author, _)| *author).collect();
@@ -356,6 +431,7 @@ impl Slot {
         self.deleted = true;
         self.versions.clear();
         self.reactions.clear();
+        self.pin = None;
         if let Some(text) = &mut self.text {
             text.wipe();
         }
@@ -363,8 +439,14 @@ impl Slot {
 }
 
 impl SlotOp {
-    fn key(&self, content: &[&[u8]]) -> OpKey {
-        OpKey { lamport: self.lamport, ts: self.ts, op: self.op_id, digest: trunc(&sha256(&fields(content))) }
+    fn key(&self, content: &[&[u8]], mentions: &[Mention]) -> OpKey {
+        let place = |mention: &Mention| {
+            [&mention.from.to_be_bytes()[..], &mention.len.to_be_bytes(), &mention.account.0].concat()
+        };
+        let mentions: Vec<u8> = mentions.iter().flat_map(place).collect();
+        // Of a text without mentions, the digest is the one of rows from before there were any.
+        let all: Vec<&[u8]> = content.iter().copied().chain((!mentions.is_empty()).then_some(&mentions[..])).collect();
+        OpKey { lamport: self.lamport, ts: self.ts, op: self.op_id, digest: trunc(&sha256(&fields(&all))) }
     }
 }
 
@@ -375,5 +457,6 @@ impl Text {
         self.key.digest = [0; 8];
         self.reply_to = None;
         self.expire_s = 0;
+        self.mentions.clear();
     }
 }

@@ -5,9 +5,11 @@ use prost::Message;
 use crate::ids::{AccountId, MessageId};
 use crate::store::{ItemRow, StoreError, Table};
 use crate::time::UnixTime;
+use crate::wire::invite::Aid20;
 
 use super::delivery_state::{path_code, path_of_code};
-use super::slot::{OpKey, Reaction, Slot, SlotAuthor, Text};
+use super::mention::Mention;
+use super::slot::{OpKey, Pin, Reaction, Slot, SlotAuthor, Text, Words};
 use super::state;
 use crate::step::DeliveryState;
 
@@ -24,15 +26,17 @@ impl Slot {
             body: text.body.clone(),
             reply_to: text.reply_to.map(|id| id.0.to_vec()).unwrap_or_default(),
             expire_s: text.expire_s,
+            mentions: text.mentions.iter().map(mention).collect(),
         });
-        let versions = self.versions.iter().map(|((author, key), body)| state::Version {
+        let versions = self.versions.iter().map(|((author, key), words)| state::Version {
             who: who(*author),
             account: account(*author),
             lamport: key.lamport,
             ts: key.ts.0,
             op: key.op.0.to_vec(),
             digest: key.digest.to_vec(),
-            body: body.clone(),
+            body: words.body.clone(),
+            mentions: words.mentions.iter().map(mention).collect(),
         });
         let reactions = self.reactions.iter().map(|(author, reaction)| state::Reaction {
             who: who(*author),
@@ -50,6 +54,14 @@ impl Slot {
             reactions: reactions.collect(),
             delivery: self.delivery.map(DeliveryState::to_record),
             path: path_code(self.path),
+            pin: self.pin.map(|pin| state::Pin {
+                who: who(pin.author),
+                account: account(pin.author),
+                lamport: pin.lamport,
+                ts: pin.ts.0,
+                op: pin.op.0.to_vec(),
+                off: pin.off,
+            }),
         }
         .encode_to_vec()
     }
@@ -73,11 +85,13 @@ impl Slot {
                 body: text.body,
                 reply_to: if text.reply_to.is_empty() { None } else { Some(MessageId::read(&text.reply_to)?) },
                 expire_s: text.expire_s,
+                mentions: mentions(&text.mentions)?,
             });
         }
         for version in record.versions {
             let key = key(version.lamport, version.ts, &version.op, &version.digest)?;
-            slot.versions.insert((author(version.who, &version.account)?, key), version.body);
+            let words = Words { body: version.body, mentions: mentions(&version.mentions)? };
+            slot.versions.insert((author(version.who, &version.account)?, key), words);
         }
         for reaction in record.reactions {
             let of = author(reaction.who, &reaction.account)?;
@@ -90,6 +104,10 @@ impl Slot {
             };
             slot.reactions.insert(of, reaction);
         }
+        if let Some(pin) = record.pin {
+            let (author, op) = (author(pin.who, &pin.account)?, MessageId::read(&pin.op)?);
+            slot.pin = Some(Pin { lamport: pin.lamport, ts: UnixTime(pin.ts), op, author, off: pin.off });
+        }
         if let Some(delivery) = record.delivery {
             slot.delivery = Some(DeliveryState::from_record(&delivery)?);
         }
@@ -98,6 +116,17 @@ impl Slot {
         }
         Some(slot)
     }
+}
+
+fn mention(mention: &Mention) -> state::Mention {
+    state::Mention { from: mention.from, len: mention.len, aid20: mention.account.0.to_vec() }
+}
+
+fn mentions(stored: &[state::Mention]) -> Option<Vec<Mention>> {
+    let read = |stored: &state::Mention| {
+        Some(Mention { from: stored.from, len: stored.len, account: Aid20::read(&stored.aid20)? })
+    };
+    stored.iter().map(read).collect()
 }
 
 fn who(author: SlotAuthor) -> u32 {

@@ -7,8 +7,10 @@ use crate::input::Route;
 use crate::limits::{REACTION_BYTES_MAX, SLOT_EDITORS_MAX, SLOT_EDITS_MAX, SLOT_REACTIONS_MAX, TEXT_BYTES_MAX};
 use crate::step::{DeliveryState, FailReason, Path};
 use crate::time::{DAY_MS, UnixTime};
+use crate::wire::invite::Aid20;
 
 use super::delivery_state::tests::any_state;
+use super::mention::Mention;
 use super::retention::TOMBSTONE_MS;
 use super::slot::{Changed, SUPERSEDED_BYTES_MAX, Slot, SlotAuthor, SlotOp, SlotOpKind};
 use super::view::view;
@@ -24,11 +26,11 @@ fn op(author: SlotAuthor, n: u64, kind: SlotOpKind) -> SlotOp {
 }
 
 fn text(author: SlotAuthor, n: u64, body: &str) -> SlotOp {
-    op(author, n, SlotOpKind::Text { body: body.to_owned(), reply_to: None, expire_s: 0 })
+    op(author, n, SlotOpKind::Text { body: body.to_owned(), reply_to: None, expire_s: 0, mentions: Vec::new() })
 }
 
 fn edit(author: SlotAuthor, n: u64, body: &str) -> SlotOp {
-    op(author, n, SlotOpKind::Edit { body: body.to_owned() })
+    op(author, n, SlotOpKind::Edit { body: body.to_owned(), mentions: Vec::new() })
 }
 
 fn react(author: SlotAuthor, n: u64, emoji: &str, remove: bool) -> SlotOp {
@@ -58,14 +60,22 @@ fn any_author() -> impl Strategy<Value = SlotAuthor> {
     prop_oneof![Just(SlotAuthor::Me), Just(member(1)), Just(member(2))]
 }
 
+fn any_mentions() -> impl Strategy<Value = Vec<Mention>> {
+    let mention = |n: u8| Mention { from: 0, len: 1, account: Aid20([n; 20]) };
+    proptest::collection::vec((0_u8..2).prop_map(mention), 0..2)
+}
+
 /// Few authors, numbers and contents, so that ties, repeats and replacements are frequent.
 fn any_op(with_delete: bool) -> impl Strategy<Value = SlotOp> {
     let long = || ("[ab]", "[aä]", 2_040_usize..2_050).prop_map(|(start, rest, n)| start + &rest.repeat(n * 2));
     let body = || prop_oneof![2 => "[ab]", 1 => long()];
     let kind = prop_oneof![
         3 => (body(), proptest::option::of(Just(MessageId([7; 12]))), 0_u32..2)
-            .prop_map(|(body, reply_to, expire_s)| SlotOpKind::Text { body, reply_to, expire_s }),
-        4 => body().prop_map(|body| SlotOpKind::Edit { body }),
+            .prop_flat_map(|(body, reply_to, expire_s)| {
+                any_mentions().prop_map(move |mentions| SlotOpKind::Text { body: body.clone(), reply_to, expire_s, mentions })
+            }),
+        4 => (body(), any_mentions()).prop_map(|(body, mentions)| SlotOpKind::Edit { body, mentions }),
+        2 => any::<bool>().prop_map(|off| SlotOpKind::Pin { off }),
         3 => ("[xy]", any::<bool>()).prop_map(|(emoji, remove)| SlotOpKind::React { emoji, remove }),
         u32::from(with_delete) => Just(SlotOpKind::Delete),
     ];
@@ -339,7 +349,7 @@ fn oversized_and_empty_operations_change_nothing() {
 #[test]
 fn a_row_disappears_with_its_text_its_conversation_or_its_tombstone() {
     let day_s = 86_400;
-    let kind = SlotOpKind::Text { body: "t".to_owned(), reply_to: None, expire_s: 60 };
+    let kind = SlotOpKind::Text { body: "t".to_owned(), reply_to: None, expire_s: 60, mentions: Vec::new() };
     let mut slot = slot_of([&op(SlotAuthor::Peer, 1, kind)]);
     assert_eq!(slot.row(CHAT, ID, NOW, day_s, NOW).expires_at, NOW.after_ms(60_000));
     slot.apply(&delete(SlotAuthor::Me, 2));
@@ -364,4 +374,38 @@ fn the_path_is_that_of_the_highest_state() {
     assert!(!slot.raise(DeliveryState::Failed(FailReason::Expired), None));
     let shown = view(&slot.row(CHAT, ID, NOW, 0, NOW)).unwrap();
     assert_eq!((shown.delivery, shown.path), (delivered, Some(Path::Direct(Route::Local))));
+}
+
+#[test]
+fn the_last_word_on_a_pin_counts_and_a_deleted_message_is_none() {
+    let pin = |author, n, off| op(author, n, SlotOpKind::Pin { off });
+    let mut slot = slot_of(&[text(member(1), 1, "a")]);
+    assert_eq!(slot.apply(&pin(member(2), 5, false)), Changed::Pinned);
+    assert_eq!(slot.pinned().map(|pin| pin.author), Some(member(2)));
+    assert_eq!(slot.apply(&pin(SlotAuthor::Me, 4, true)), Changed::Nothing, "said before");
+    assert_eq!(slot.apply(&pin(SlotAuthor::Me, 6, false)), Changed::Kept, "pinned already");
+    assert_eq!(slot.apply(&pin(member(2), 7, true)), Changed::Pinned);
+    assert!(slot.pinned().is_none());
+    let mut early = slot_of(&[pin(member(2), 5, false)]);
+    assert_eq!(early.apply(&text(member(1), 1, "a")), Changed::Appeared);
+    assert!(early.pinned().is_some(), "a pin may come before its message");
+    early.apply(&delete(member(1), 9));
+    assert!(early.pinned().is_none());
+    assert_eq!(early.apply(&pin(member(2), 10, false)), Changed::Nothing);
+}
+
+#[test]
+fn an_edit_says_whom_the_text_mentions_from_then_on() {
+    let mention = |n: u8| vec![Mention { from: 0, len: 2, account: Aid20([n; 20]) }];
+    let text = |mentions| SlotOpKind::Text { body: "@a".to_owned(), reply_to: None, expire_s: 0, mentions };
+    let edit = |mentions| SlotOpKind::Edit { body: "@b".to_owned(), mentions };
+    let mut slot = slot_of(&[op(member(1), 1, text(mention(1)))]);
+    assert_eq!(slot.mentions(), mention(1));
+    slot.apply(&op(member(1), 2, edit(mention(2))));
+    assert_eq!(slot.mentions(), mention(2));
+    assert_eq!(Slot::decode(&slot.encode()), Some(slot.clone()));
+    slot.apply(&op(member(1), 3, edit(Vec::new())));
+    assert_eq!(slot.mentions(), []);
+    slot.apply(&delete(member(1), 4));
+    assert_eq!(slot.mentions(), []);
 }

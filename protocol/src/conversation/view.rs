@@ -5,6 +5,7 @@ use crate::step::{DeliveryState, Path};
 use crate::store::{ItemRow, StoreError};
 use crate::time::UnixTime;
 
+use super::mention::Mention;
 use super::slot::{Slot, SlotAuthor};
 
 /// A message with everything that was done to it.
@@ -28,6 +29,10 @@ pub struct ItemView {
     pub edited_at: Option<UnixTime>,
     /// The message it answers.
     pub reply_to: Option<MessageId>,
+    /// Whom the text mentions as it is.
+    pub mentions: Vec<Mention>,
+    /// True while it is pinned.
+    pub pinned: bool,
     /// Reactions, at most one an account.
     pub reactions: Vec<ReactionView>,
     /// True once it was deleted.
@@ -78,7 +83,7 @@ pub fn view(row: &ItemRow) -> Result<ItemView, StoreError> {
     let mut edits: Vec<Version> = Vec::new();
     if let Some(text) = text {
         edits.push(Version { body: text.body.clone(), at: text.key.ts });
-        edits.extend(slot.edits_of(text.author).map(|(key, body)| Version { body: body.clone(), at: key.ts }));
+        edits.extend(slot.edits_of(text.author).map(|(key, words)| Version { body: words.body.clone(), at: key.ts }));
     }
     let current = edits.pop();
     let reactions = slot
@@ -96,6 +101,8 @@ pub fn view(row: &ItemRow) -> Result<ItemView, StoreError> {
         body: current.map(|version| version.body).unwrap_or_default(),
         edits,
         reply_to: text.and_then(|text| text.reply_to),
+        mentions: slot.mentions().to_vec(),
+        pinned: slot.pinned().is_some(),
         reactions: reactions.collect(),
         deleted: slot.deleted,
         delivery: slot.delivery(),

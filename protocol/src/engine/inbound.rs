@@ -12,7 +12,7 @@ use super::records::state::{HopRecord, SeenRecord};
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{Engine, TagOwner, message_id};
-use crate::conversation::{Changed, SlotAuthor, SlotOp, SlotOpKind};
+use crate::conversation::{Changed, SlotAuthor, SlotOp, SlotOpKind, mention};
 use crate::ids::{ChatId, LinkId, PeerKey, Preimage, SessionId, Tag};
 use crate::limits::{SKIPPED_KEYS_MAX, SKIPPED_KEYS_PER_SESSION_MAX, TEXT_BYTES_MAX};
 use crate::session::{SkippedKey, open_skipped, tag_of};
@@ -21,6 +21,7 @@ use crate::store::{StoreError, Table};
 use crate::time::{DAY_MS, UnixTime};
 use crate::wire::envelope::Envelope;
 use crate::wire::frame::Frame;
+use crate::wire::invite::Aid20;
 use crate::wire::padding::unpad;
 use crate::wire::proto::{self, plain::Kind};
 
@@ -340,7 +341,7 @@ impl Engine {
         let Some(kind) = plain.kind.clone() else { return Ok(()) };
         match kind {
             Kind::Text(text) => self.text_arrived(chat, SlotAuthor::Peer, &plain, text, path, turn),
-            Kind::Edit(_) | Kind::React(_) | Kind::Delete(_) => {
+            Kind::Edit(_) | Kind::React(_) | Kind::Delete(_) | Kind::Pin(_) => {
                 self.operation_arrived(chat, SlotAuthor::Peer, &plain, kind, turn)
             }
             Kind::Receipt(receipt) => self.read_by_them(chat, &receipt, turn),
@@ -395,12 +396,18 @@ impl Engine {
             return Ok(());
         }
         let reply_to = message_id(&text.reply_to);
+        let mentions = match author {
+            SlotAuthor::Member(_) => mention::read(&text.spans, &text.body),
+            SlotAuthor::Me | SlotAuthor::Peer => Vec::new(),
+        };
+        let own = self.own.as_ref().map(|own| Aid20::of(&own.aid()));
+        let mentions_me = mentions.iter().any(|mention| Some(mention.account) == own);
         let op = SlotOp {
             author,
             lamport: plain.lamport,
             ts: UnixTime(plain.ts_ms),
             op_id: id,
-            kind: SlotOpKind::Text { body: text.body.clone(), reply_to, expire_s: plain.expire_s },
+            kind: SlotOpKind::Text { body: text.body.clone(), reply_to, expire_s: plain.expire_s, mentions },
         };
         if self.apply_op(chat, id, &op, Some(path), turn)? != Changed::Appeared {
             return Ok(());
@@ -412,11 +419,19 @@ impl Engine {
             ..HopRecord::default()
         };
         self.add_hop(&chat, &id, hop, turn)?;
+        self.list_pin(chat, id, turn)?;
         let sent_at = UnixTime(plain.ts_ms);
         turn.event(
             Some(chat),
             Some(id),
-            EventKind::MessageReceived { body: text.body, sent_at, reply_to, path, author: author.member() },
+            EventKind::MessageReceived {
+                body: text.body,
+                sent_at,
+                reply_to,
+                path,
+                author: author.member(),
+                mentions_me,
+            },
         );
         Ok(())
     }

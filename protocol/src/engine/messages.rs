@@ -8,7 +8,9 @@ use super::records::state::{HopRecord, TraceRecord};
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{Answer, Engine, Waiting, message_id};
-use crate::conversation::{Changed, ItemView, Slot, SlotAuthor, SlotOp, SlotOpKind, path_of_code, retention, view};
+use crate::conversation::{
+    Changed, ItemView, Slot, SlotAuthor, SlotOp, SlotOpKind, mention, path_of_code, retention, view,
+};
 use crate::ids::{ChatId, MessageId, PeerKey};
 use crate::input::{GroupChanges, RequestId};
 use crate::limits::{
@@ -69,7 +71,12 @@ impl Engine {
             false => self.new_message_id(turn.now.unix),
         };
         let expire_s = expire_s.unwrap_or(0);
-        let text = proto::Text { body: body.clone(), reply_to: reply_to.map(|r| r.0.to_vec()).unwrap_or_default() };
+        let mentions = self.mentions_in(&chat, &body);
+        let text = proto::Text {
+            body: body.clone(),
+            reply_to: reply_to.map(|r| r.0.to_vec()).unwrap_or_default(),
+            spans: mention::write(&mentions),
+        };
         let mut plain = self.plain(&chat, id, Kind::Text(text), turn);
         plain.expire_s = expire_s;
         let op = SlotOp {
@@ -77,7 +84,7 @@ impl Engine {
             lamport: plain.lamport,
             ts: turn.now.unix,
             op_id: id,
-            kind: SlotOpKind::Text { body: body.clone(), reply_to, expire_s },
+            kind: SlotOpKind::Text { body: body.clone(), reply_to, expire_s, mentions },
         };
         let state = if note { DeliveryState::Local } else { DeliveryState::Queued };
         let sealed = group || self.has_session(&chat);
@@ -234,7 +241,7 @@ impl Engine {
         Ok(changed)
     }
 
-    fn slot(&self, chat: &ChatId, id: &MessageId, turn: &Turn) -> Result<(Slot, UnixTime), StoreError> {
+    pub(super) fn slot(&self, chat: &ChatId, id: &MessageId, turn: &Turn) -> Result<(Slot, UnixTime), StoreError> {
         match turn.item(chat, id)? {
             Some(row) => Ok((slot_of(&row)?, row.stored_at)),
             None => Ok((Slot::default(), turn.now.unix)),
@@ -284,12 +291,10 @@ impl Engine {
         if row.body == body {
             return self.message_reply(id, turn);
         }
-        let edit = proto::Edit {
-            of: id.0.to_vec(),
-            text: Some(proto::Text { body: body.clone(), reply_to: Vec::new() }),
-            rev: 0,
-        };
-        let op = self.own_op(chat, SlotOpKind::Edit { body: body.clone() }, turn);
+        let mentions = self.mentions_in(&chat, &body);
+        let text = proto::Text { body: body.clone(), reply_to: Vec::new(), spans: mention::write(&mentions) };
+        let edit = proto::Edit { of: id.0.to_vec(), text: Some(text), rev: 0 };
+        let op = self.own_op(chat, SlotOpKind::Edit { body: body.clone(), mentions }, turn);
         self.apply_op(chat, id, &op, None, turn)?;
         self.tell_operation(chat, &op, Kind::Edit(edit), turn)?;
         turn.event(Some(chat), Some(id), EventKind::MessageEdited { body, author: None });
@@ -363,19 +368,26 @@ impl Engine {
         if self.apply_op(chat, id, op, None, turn)? == Changed::Deleted {
             turn.extend_seen(retention::bury(&chat, &id, turn.now.unix));
             self.forget_said(&chat, &id, turn)?;
+            self.list_pin(chat, id, turn)?;
             turn.event(Some(chat), Some(id), EventKind::MessageDeleted { author: op.author.member() });
         }
         Ok(())
     }
 
-    fn own_op(&mut self, chat: ChatId, kind: SlotOpKind, turn: &mut Turn) -> SlotOp {
+    pub(super) fn own_op(&mut self, chat: ChatId, kind: SlotOpKind, turn: &mut Turn) -> SlotOp {
         let lamport = self.next_lamport(&chat, turn);
         let op_id = self.new_message_id(turn.now.unix);
         SlotOp { author: SlotAuthor::Me, lamport, ts: turn.now.unix, op_id, kind }
     }
 
     /// Sends an operation to the other side, under the numbers it was applied with here.
-    fn tell_operation(&mut self, chat: ChatId, op: &SlotOp, kind: Kind, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(super) fn tell_operation(
+        &mut self,
+        chat: ChatId,
+        op: &SlotOp,
+        kind: Kind,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let group = self.groups.contains_key(&chat);
         let note = self.own.as_ref().is_some_and(|own| own.chat() == chat);
         if note || (!group && !self.has_session(&chat)) {
@@ -418,7 +430,8 @@ impl Engine {
                 if self.gone(&chat, &id, turn)? {
                     return Ok(());
                 }
-                let op = op(SlotOpKind::Edit { body: text.body.clone() });
+                let mentions = mention::read(&text.spans, &text.body);
+                let op = op(SlotOpKind::Edit { body: text.body.clone(), mentions });
                 if self.apply_op(chat, id, &op, None, turn)? == Changed::Edited {
                     let body = turn.item(&chat, &id)?.map(|row| row.body).unwrap_or_default();
                     turn.event(Some(chat), Some(id), EventKind::MessageEdited { body, author: author.member() });
@@ -439,6 +452,12 @@ impl Engine {
                         author: author.member(),
                     };
                     turn.event(Some(chat), Some(id), kind);
+                }
+            }
+            Kind::Pin(pin) => {
+                let Some(id) = message_id(&pin.of) else { return Ok(()) };
+                if !self.gone(&chat, &id, turn)? {
+                    self.pin_slot(chat, id, &op(SlotOpKind::Pin { off: pin.off }), turn)?;
                 }
             }
             Kind::Delete(delete) if delete.scope == 2 => {
@@ -640,6 +659,7 @@ impl Engine {
             turn.erase_item(chat, id);
             turn.delete(Table::Trace, id.as_bytes());
             self.forget_said(&chat, &id, turn)?;
+            self.list_pin(chat, id, turn)?;
             if was_visible {
                 turn.extend_seen(retention::bury(&chat, &id, turn.now.unix));
                 turn.event(Some(chat), Some(id), EventKind::MessageExpired);
@@ -660,7 +680,11 @@ impl Engine {
 
 /// A text that was written before there were keys to seal it with, as it is sealed when they are here.
 pub(super) fn written_before(item: ItemView) -> (proto::Plain, Errand) {
-    let text = proto::Text { body: item.body, reply_to: item.reply_to.map(|r| r.0.to_vec()).unwrap_or_default() };
+    let text = proto::Text {
+        reply_to: item.reply_to.map(|r| r.0.to_vec()).unwrap_or_default(),
+        spans: mention::write(&item.mentions),
+        body: item.body,
+    };
     let plain = proto::Plain {
         ts_ms: item.sent_at.0,
         msg_id: item.id.0.to_vec(),

@@ -24,6 +24,7 @@ mod invites;
 mod links;
 mod messages;
 mod outbound;
+mod pins;
 mod records;
 mod relays;
 mod serving;
@@ -326,6 +327,7 @@ impl Engine {
             Request::Edit { id, body } => self.edit(id, body, turn)?,
             Request::Delete { ids, for_both } => self.delete(&ids, for_both, turn)?,
             Request::React { id, emoji, remove } => self.react(id, emoji, remove, turn)?,
+            Request::Pin { id, remove } => self.pin(id, remove, turn)?,
             Request::MarkRead { chat, upto } => self.mark_read(chat, upto, turn)?,
             Request::Typing { chat, on } => self.typing(chat, on, turn)?,
             Request::Trace { id } => self.trace(id, turn)?,

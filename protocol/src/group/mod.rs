@@ -36,7 +36,8 @@ pub mod welcome;
 pub use role::GroupRole;
 pub use settings::{GroupChanges, GroupHistory};
 pub use view::{
-    FormerMemberView, GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView,
+    FormerMemberView, GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, PinView,
+    VoidView,
 };
 
 #[cfg(test)]

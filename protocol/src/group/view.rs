@@ -1,6 +1,6 @@
 //! A group as people and programs see it. Nothing here is stored or sent.
 
-use crate::ids::{AccountId, ChatId};
+use crate::ids::{AccountId, ChatId, MessageId};
 use crate::step::DeliveryState;
 use crate::time::UnixTime;
 
@@ -63,6 +63,19 @@ pub struct GroupView {
     pub requests: Vec<JoinRequestView>,
     /// Operations that do not count because others, made at the same time, go before them.
     pub void: Vec<VoidView>,
+    /// Pinned messages, the last one pinned first.
+    pub pins: Vec<PinView>,
+}
+
+/// A message that moderators have pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinView {
+    /// The message.
+    pub id: MessageId,
+    /// Who pinned it.
+    pub by: AccountId,
+    /// When they say they did.
+    pub at: UnixTime,
 }
 
 /// A member of a group.

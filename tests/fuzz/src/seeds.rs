@@ -143,6 +143,7 @@ fn events() -> Vec<Vec<u8>> {
             reply_to: Some(MessageId([3; 12])),
             path: silbo_protocol::step::Path::Relay,
             author: None,
+            mentions_me: false,
         },
     ];
     let event = |kind| Event {
@@ -163,8 +164,8 @@ fn slot() -> Slot {
         op_id: MessageId([n; 12]),
         kind,
     };
-    slot.apply(&op(1, SlotOpKind::Text { body: "hello".into(), reply_to: Some(MessageId([9; 12])), expire_s: 60 }));
-    slot.apply(&op(2, SlotOpKind::Edit { body: "hello!".into() }));
+    slot.apply(&op(1, SlotOpKind::Text { body: "hello".into(), reply_to: Some(MessageId([9; 12])), expire_s: 60, mentions: Vec::new() }));
+    slot.apply(&op(2, SlotOpKind::Edit { body: "hello!".into(), mentions: Vec::new() }));
     slot.apply(&op(3, SlotOpKind::React { emoji: "👍".into(), remove: false }));
     slot
 }

@@ -16,9 +16,9 @@ use crate::api::error::{ApiError, ErrorKind};
 use crate::api::limits::{PAGE_MAX, WAIT_MS_MAX};
 use crate::api::members::Members;
 use crate::api::types::{
-    ById, Count, Deliveries, Done, History, HistoryList, Item, ItemState, List, MessageDelete, MessageEdit,
-    MessageReact, MessageRead, MessageSend, MessageTyping, MessageWait, Reaction, SearchFind, Sent, TextVersion, Trace,
-    WaitState, Waited,
+    ById, Count, Deliveries, Done, History, HistoryList, Item, ItemState, List, Mention, MessageDelete, MessageEdit,
+    MessagePin, MessageReact, MessageRead, MessageSend, MessageTyping, MessageWait, Reaction, SearchFind, Sent,
+    TextVersion, Trace, WaitState, Waited,
 };
 use crate::api::{Api, convert, groups, people};
 use crate::storage::SearchQuery;
@@ -89,6 +89,12 @@ pub(super) async fn delete(api: Arc<Api>, params: MessageDelete) -> Result<Count
 pub(super) async fn react(api: Arc<Api>, params: MessageReact) -> Result<Done, ApiError> {
     let id = message_id(&params.id, "id")?;
     api.core.request(Request::React { id, emoji: params.emoji, remove: params.remove }).await?;
+    Ok(Done {})
+}
+
+pub(super) async fn pin(api: Arc<Api>, params: MessagePin) -> Result<Done, ApiError> {
+    let id = message_id(&params.id, "id")?;
+    api.core.request(Request::Pin { id, remove: params.remove }).await?;
     Ok(Done {})
 }
 
@@ -305,6 +311,13 @@ fn item_of(view: ItemView, own_chat: &ChatId, members: &Members) -> Item {
         .collect();
     // Each member's own reaction comes first in their slot; all see the same order.
     reactions.sort_by(|(at, one), (later, other)| (at, &one.author).cmp(&(later, &other.author)));
+    let group = author.is_some();
+    let mentions_me = group && view.mentions.iter().any(|mention| members.is_own(&mention.account));
+    let mention = |mention: &conversation::Mention| {
+        let of = members.mentioned(&view.chat, &mention.account)?;
+        Some(Mention { account: of.account, name: of.name, from: mention.from, len: mention.len })
+    };
+    let mentions = view.mentions.iter().filter_map(mention).collect();
     Item {
         id: view.id.full(),
         chat: view.chat.full(),
@@ -325,6 +338,9 @@ fn item_of(view: ItemView, own_chat: &ChatId, members: &Members) -> Item {
         edited_at: view.edited_at.map(|at| at.0),
         edits: view.edits.into_iter().map(|version| TextVersion { body: version.body, at: version.at.0 }).collect(),
         reply_to: view.reply_to.map(|id| id.full()),
+        mentions,
+        mentions_me,
+        pinned: view.pinned,
         reactions: reactions.into_iter().map(|(_, reaction)| reaction).collect(),
         expires_at: view.expires_at.map(|at| at.0),
         deleted: view.deleted,

@@ -71,6 +71,7 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "message.edit", Some(Sending), "Changes the text of an own message.": MessageEdit => Sent = message::edit;
     "message.delete", Some(Sending), "Deletes messages here, or on both sides.": MessageDelete => Count = message::delete;
     "message.react", Some(Sending), "Adds or takes back a reaction.": MessageReact => Done = message::react;
+    "message.pin", Some(Sending), "Pins a message for everybody in the conversation, or takes it back; in a group, moderators and above do.": MessagePin => Done = message::pin;
     "message.show", Some(Read), "One message.": ById => Item = message::show;
     "message.trace", Some(Read), "Every hop and receipt of a message.": ById => Trace = message::trace;
     "message.deliveries", Some(Read), "How far an own message has come with each member of a group, or with the contact.": ById => Deliveries = message::deliveries;

@@ -130,6 +130,9 @@ pub struct Event {
     /// In a group, the account id of who did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// True when the message mentions this account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mentions_me: Option<bool>,
     /// Where the message stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<ItemState>,
@@ -148,7 +151,7 @@ pub struct Event {
     /// True when we did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outgoing: Option<bool>,
-    /// True when the reaction was taken back, or when somebody else removed the member.
+    /// True when the reaction or the pin was taken back, or when somebody else removed the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<bool>,
     /// Account id of the member a change of a group is about.

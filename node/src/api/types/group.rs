@@ -141,6 +141,17 @@ pub struct VoidOperation {
     pub why: String,
 }
 
+/// A pinned message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PinnedMessage {
+    /// The message.
+    pub id: String,
+    /// Account id of who pinned it.
+    pub by: String,
+    /// When.
+    pub at: u64,
+}
+
 /// A member who is a contact here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MemberContact {
@@ -209,6 +220,8 @@ pub struct Group {
     pub links: Vec<GroupLinkState>,
     /// Operations that do not count because others, made at the same time, go before them.
     pub void: Vec<VoidOperation>,
+    /// Pinned messages, the last one pinned first.
+    pub pins: Vec<PinnedMessage>,
     /// What is true on this device only.
     pub local: GroupLocal,
 }

@@ -163,6 +163,30 @@ pub struct Reaction {
     pub emoji: String,
 }
 
+/// A place in a text that means a member of the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Mention {
+    /// Account id.
+    pub account: String,
+    /// The name they gave themselves; the account id while that is not known.
+    pub name: String,
+    /// Where it begins: bytes of UTF-8 before its `@`.
+    pub from: u32,
+    /// How many bytes it has, the `@` included.
+    pub len: u32,
+}
+
+/// Parameters of `message.pin`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessagePin {
+    /// The message.
+    pub id: String,
+    /// True takes it back.
+    #[serde(default)]
+    pub remove: bool,
+}
+
 /// A message.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -206,6 +230,15 @@ pub struct Item {
     /// The message it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
+    /// Whom the text mentions by `@name`, in a group; absent where nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<Mention>,
+    /// True when one of them is this account; absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mentions_me: bool,
+    /// True while it is pinned; absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
     /// Reactions.
     pub reactions: Vec<Reaction>,
     /// When it disappears.

@@ -123,6 +123,14 @@ pub enum MsgCommand {
         #[arg(long)]
         remove: bool,
     },
+    /// Pin a message for everybody in the conversation; in a group, moderators do
+    Pin {
+        /// The message
+        id: String,
+        /// Take it back
+        #[arg(long)]
+        remove: bool,
+    },
     /// Show a message
     Show {
         /// The message

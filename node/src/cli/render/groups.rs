@@ -80,6 +80,17 @@ pub fn group(value: &Value, time: &LocalTime) -> String {
         let (name, account) = (one_line(&text(request, "name")), text(request, "account"));
         format!("{name} asks to join: silbo group approve '#{}' {account}", text(value, "name"))
     }));
+    parts.extend(items(value, "pins").iter().map(|pin| {
+        let by = text(pin, "by");
+        let by = name_of(value, &by).map_or(by, |by| one_line(&text(by, "name")));
+        // The command line adds the message to what the API says of a pin.
+        let message = &pin["message"];
+        let said = match (text(message, "from"), text(message, "body")) {
+            (from, body) if body.is_empty() => from,
+            (from, body) => format!("{}: {}", one_line(&from), one_line(&body)),
+        };
+        format!("pinned by {by}: {said}  {}", text(pin, "id"))
+    }));
     parts.extend(items(value, "void").iter().map(|void| {
         let author = text(void, "author");
         let author = name_of(value, &author).map_or(author, |author| one_line(&text(author, "name")));
@@ -180,6 +191,7 @@ mod tests {
                 {"account": "b1", "name": "Bob", "role": "member", "addedBy": "a1", "mutedUntilAt": 60_000},
                 {"account": "c1", "name": "Car\u{1b}[2Jol", "role": "reader", "addedBy": "d1"}],
             "former": [{"account": "d1", "name": "Dan"}],
+            "pins": [{"id": "m1", "by": "b1", "at": 1, "message": {"from": "Ada", "body": "the\nplan"}}],
             "links": [], "void": [{"author": "d1", "what": "add Eve", "why": "Dan was removed"}],
             "local": {"state": "active", "account": "a1", "role": "owner", "rekeyDue": true,
                 "contacts": [{"account": "b1", "contact": "x", "alias": "bobby"}],
@@ -201,6 +213,7 @@ mod tests {
             "member, muted until 1970-01-01",
             "reader",
             "Dan",
+            "pinned by Bob: Ada: the",
             "Eve asks to join: silbo group approve '#climbing' e1",
             "does not count: Dan: add Eve (Dan was removed)",
         ] {

@@ -77,6 +77,7 @@ fn received(chat: ChatId, number: u64, body: &str) -> Event {
             reply_to: None,
             path: silbo_protocol::step::Path::Relay,
             author: None,
+            mentions_me: false,
         },
     }
 }

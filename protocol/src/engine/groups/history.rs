@@ -15,7 +15,7 @@ use super::super::turn::Turn;
 use super::super::{Engine, message_id};
 use super::Group;
 use super::letters::is_message_of;
-use crate::conversation::{Changed, SlotAuthor, SlotOp, SlotOpKind, retention};
+use crate::conversation::{Changed, SlotAuthor, SlotOp, SlotOpKind, mention, retention};
 use crate::group::GroupRole;
 use crate::group::history::{Pack, read, write};
 use crate::group::letter::Letter;
@@ -63,7 +63,8 @@ impl Engine {
         let Some((id, rank)) = about(plain) else { return Ok(()) };
         let author = letter.origin.sender.account;
         let by_author = matches!(&plain.kind, Some(Kind::Text(_) | Kind::Edit(_)));
-        if by_author && !is_message_of(&id, &author) {
+        let allowed = !matches!(&plain.kind, Some(Kind::Pin(_))) || self.may_pin(&chat, &author);
+        if by_author && !is_message_of(&id, &author) || !allowed {
             return Ok(());
         }
         if self.gone(&chat, &id, turn)? || turn.item(&chat, &id)?.is_none() {
@@ -201,16 +202,20 @@ impl Engine {
         let Some(op_id) = message_id(&plain.msg_id) else { return Ok(None) };
         let kind = match plain.kind {
             Some(Kind::Text(text)) if is_message_of(&id, &account) => {
-                SlotOpKind::Text { body: text.body, reply_to: message_id(&text.reply_to), expire_s: 0 }
+                let mentions = mention::read(&text.spans, &text.body);
+                SlotOpKind::Text { body: text.body, reply_to: message_id(&text.reply_to), expire_s: 0, mentions }
             }
             Some(Kind::Edit(edit)) if is_message_of(&id, &account) => {
-                SlotOpKind::Edit { body: edit.text.unwrap_or_default().body }
+                let text = edit.text.unwrap_or_default();
+                let mentions = mention::read(&text.spans, &text.body);
+                SlotOpKind::Edit { body: text.body, mentions }
             }
             Some(Kind::React(reaction)) => SlotOpKind::React { emoji: reaction.emoji, remove: reaction.remove },
+            Some(Kind::Pin(pin)) if self.may_pin(&chat, &account) => SlotOpKind::Pin { off: pin.off },
             _ => return Ok(None),
         };
         let bounded = match &kind {
-            SlotOpKind::Text { body, .. } | SlotOpKind::Edit { body } => (1..=TEXT_BYTES_MAX).contains(&body.len()),
+            SlotOpKind::Text { body, .. } | SlotOpKind::Edit { body, .. } => (1..=TEXT_BYTES_MAX).contains(&body.len()),
             _ => true,
         };
         // As if it had been here since it was written: the group's retention counts from then.
@@ -229,6 +234,7 @@ impl Engine {
         }
         let heads = crate::group::welcome::read_heads(&told.heads).unwrap_or_default();
         self.keep(chat, id, rank, letter, &heads, turn)?;
+        self.list_pin(chat, id, turn)?;
         if changed != Changed::Appeared {
             return Ok(None);
         }
@@ -293,6 +299,7 @@ fn about(plain: &proto::Plain) -> Option<(MessageId, u8)> {
         Kind::Text(_) => Some((message_id(&plain.msg_id)?, TEXT)),
         Kind::Edit(edit) => Some((message_id(&edit.of)?, CHANGE)),
         Kind::React(reaction) => Some((message_id(&reaction.to)?, CHANGE)),
+        Kind::Pin(pin) => Some((message_id(&pin.of)?, CHANGE)),
         _ => None,
     }
 }

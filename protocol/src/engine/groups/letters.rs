@@ -350,6 +350,9 @@ impl Engine {
             Kind::Edit(_) | Kind::React(_) if standing.writes => {
                 self.operation_arrived(chat, author, &plain, kind, turn)
             }
+            Kind::Pin(_) if standing.writes && self.may_pin(&chat, &account) => {
+                self.operation_arrived(chat, author, &plain, kind, turn)
+            }
             Kind::Delete(_) => self.operation_arrived(chat, author, &plain, kind, turn),
             Kind::Group(ctl) => match ctl.c {
                 Some(C::Op(bytes)) => match read_operation(&bytes) {
@@ -547,7 +550,7 @@ impl Group {
         if self.has_voice(&self.membership, account) && !muted {
             return Some(true);
         }
-        let content = matches!(&plain.kind, Some(Kind::Text(_) | Kind::Edit(_) | Kind::React(_)));
+        let content = matches!(&plain.kind, Some(Kind::Text(_) | Kind::Edit(_) | Kind::React(_) | Kind::Pin(_)));
         if member && !content {
             return Some(false);
         }

@@ -213,6 +213,17 @@ impl Engine {
         self.groups.get(chat).is_some_and(|group| group.has_member(account))
     }
 
+    /// The role of a member; `None` for anybody else.
+    pub(super) fn role_in(&self, chat: &ChatId, account: &AccountId) -> Option<GroupRole> {
+        self.groups.get(chat)?.role_of(account)
+    }
+
+    /// The members of a group with the names they gave themselves; none for any other conversation.
+    pub(super) fn names_in(&self, chat: &ChatId) -> Vec<(AccountId, String)> {
+        let Some(group) = self.groups.get(chat) else { return Vec::new() };
+        group.membership.roster.keys().map(|account| (*account, self.member_name(chat, account))).collect()
+    }
+
     fn own_device(&self) -> Option<GroupDevice> {
         let own = self.own.as_ref()?;
         Some(GroupDevice { account: own.aid(), device: own.account.device_id() })

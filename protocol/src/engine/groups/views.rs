@@ -78,6 +78,7 @@ impl Engine {
             links: good_links.filter_map(|link| self.link_view(chat, link)).collect(),
             requests: requests.collect(),
             void: membership.void.keys().filter_map(|id| group.void_view(id)).collect(),
+            pins: self.pins_of(chat),
         })
     }
 
@@ -103,6 +104,7 @@ impl Engine {
             links: Vec::new(),
             requests: Vec::new(),
             void: Vec::new(),
+            pins: Vec::new(),
         }
     }
 }
