@@ -18,14 +18,16 @@ fn names(view: &GroupView) -> Vec<String> {
 
 fn wait_members(world: &mut World, of: NodeId, chat: ChatId, count: usize) -> GroupView {
     for _ in 0..240 {
-        if let Some(view) =
-            world.group(of, chat).unwrap().filter(|v| v.members.len() == count && v.state == GroupState::Active)
+        if let Some(view) = world
+            .group(of, chat)
+            .expect("an answer")
+            .filter(|v| v.members.len() == count && v.state == GroupState::Active)
         {
             return view;
         }
         world.run_for(1_000).expect("no invariant is broken");
     }
-    let last = world.group(of, chat).unwrap();
+    let last = world.group(of, chat).expect("an answer");
     panic!("{}: {last:?}", world.node(of).name);
 }
 
