@@ -297,8 +297,12 @@ pub const GROUP_KEY_HEADS_MAX: usize = 64;
 pub const GROUP_DEVICES_EVER_MAX: usize = 8_192;
 /// Devices of one group at a time: 1,500 expected (1,000 members), a rekey of all is 100 KiB.
 pub const GROUP_DEVICES_MAX: usize = 2_048;
-/// A rekey for so many devices carries its slices; beyond, each device fetches its own.
+/// A rekey for so many devices carries its slices; beyond, each device gets its own in an envelope.
 pub const GROUP_INLINE_SLICES_MAX: usize = 64;
+/// Rekeys of one group whose slices are waited for: 64 tags.
+pub const GROUP_SLICES_AWAITED_MAX: usize = 64;
+/// Rekeys of one group of which all slices are kept for others, the latest: 8 × 100 KiB.
+pub const GROUP_SLICES_KEPT_MAX: usize = 8;
 /// Key epochs of one group that are kept: 1,024 × about 400 B.
 pub const GROUP_EPOCHS_MAX: usize = 1_024;
 /// Epochs of several heads among them; whoever hands letters over can name any heads.

@@ -79,6 +79,8 @@ pub enum Table {
     GroupSaid = 26,
     /// Parts of a history that came before the welcome they belong to, by chat id ‖ sender's chat id ‖ number.
     GroupEarly = 27,
+    /// Slices of rekeys of large groups, kept for others or waited for, by chat id ‖ operation id.
+    GroupSlices = 28,
 
     /// Relay: queues by rid.
     MailQueue = 64,

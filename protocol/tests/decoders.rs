@@ -27,7 +27,9 @@ use silbo_protocol::group::key_graph::{KeyGraph, KeyKind, KeyOperation, epoch_of
 use silbo_protocol::group::key_ring::{HeadSecret, KeyRing, Secrecy};
 use silbo_protocol::group::letter::{Cover, Draft, Origin, seal};
 use silbo_protocol::group::roots::ReceivingRoot;
-use silbo_protocol::group::slices::{MadeRekey, ProvenSlice, Recipient, RekeyMaterial, RekeyPlace, make_rekey};
+use silbo_protocol::group::slices::{
+    MadeRekey, PlacedSlice, ProvenSlice, Recipient, RekeyMaterial, RekeyPlace, Slice, make_rekey,
+};
 use silbo_protocol::group::welcome::Welcome;
 use silbo_protocol::identity::account::RootSeed;
 use silbo_protocol::identity::card::{CardParts, build_card, open_card, seal_card};
@@ -277,6 +279,10 @@ fn decode_all(bytes: &[u8], target: &Target) {
     stable(bytes, ReceivingRoot::decode, ReceivingRoot::encode);
     stable(bytes, |bytes| ProvenSlice::decode(bytes).ok(), ProvenSlice::encode);
     stable(bytes, |bytes| RekeyMaterial::decode(bytes, 1).ok(), RekeyMaterial::encode);
+    stable(bytes, Slice::read_all, |slices| Slice::write_all(slices));
+    for placed in PlacedSlice::read_all(bytes) {
+        assert_eq!(PlacedSlice::read_all(&placed.to_bytes()).next(), Some(placed));
+    }
     stable(bytes, |bytes| KeyRing::decode(bytes, &[]), KeyRing::encode);
     if let Ok(update) = proto::LogUpdate::decode(bytes)
         && let Ok(log) = DeviceLog::read(&update.entries)

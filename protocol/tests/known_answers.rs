@@ -550,7 +550,12 @@ fn group_rekey() -> Value {
     let mut chance = drawn(33);
     let (x, ephemeral) = (chance.bytes::<32>(), chance.bytes::<32>());
     assert_eq!(&x, made.x.expose());
+    let head = EnvelopeHead::decode(HEAD).unwrap();
+    let proven = ProvenSlice::all(&made.slices);
+    let envelopes = made.covers.iter().zip(&proven).map(|(cover, slice)| hex(cover.seal(head, slice).unwrap()));
     json!({
+        "head": hex(HEAD), "receipts": made.covers.iter().map(|cover| hex(cover.preimage.0)).collect::<Vec<_>>(),
+        "envelopes": envelopes.collect::<Vec<_>>(),
         "group": hex(GROUP.0), "rekeyer": hex(group_device(1).to_bytes()),
         "heads": place.heads.iter().map(|head| hex(head.0)).collect::<Vec<_>>(),
         "devices": recipients.iter().map(|to| hex(to.device.to_bytes())).collect::<Vec<_>>(),

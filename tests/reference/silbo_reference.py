@@ -1009,6 +1009,12 @@ def check_group_rekey(vector):
         proof = slice_proof(levels, index)
         made = message((1, index), (2, slices[index]), (3, proof))
         check(f"group slice {index}, fetched", made, vector["fetched"][index])
+        shared, salt = dh(secret, ephemeral), fields(typed_x(ephemeral), typed_x(x_public(secret)))
+        receipt = KDF(shared, salt, "silbo/1/group/slice-receipt", 16)
+        check(f"group slice {index}, receipt", receipt, vector["receipts"][index])
+        fixed, cover = raw["head"] + tag_of(receipt), KDF(shared, salt, "silbo/1/group/slice-envelope")
+        envelope = fixed + seal(cover, bytes(12), fixed, padded("rich", made, 32))
+        check(f"group slice {index}, envelope", envelope, vector["envelopes"][index])
         piece = published[50 * index : 50 * index + 50]
         step = int.from_bytes(piece[:2], "big")
         step_key = root_steps(root, step) if step else bytes(32)

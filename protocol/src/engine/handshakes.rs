@@ -556,6 +556,7 @@ impl Engine {
             not_carried: !flight.carried,
             group,
             letter,
+            on_link: Vec::new(),
         };
         let seq = self.outbox.push(chat, flight);
         turn.put_record(Table::Outbox, &entry_key(&chat, seq), &record);

@@ -117,6 +117,7 @@ impl Engine {
                 Ok(outcome)
             }
             Some(TagOwner::Group(chat, place)) => self.open_letter(chat, place, bytes, source, turn),
+            Some(TagOwner::Slice(chat, rekey)) => self.slice_arrived(chat, rekey, bytes, turn),
             None if self.has_letter(&tag, bytes) => Ok(Outcome::DoneUnnamed),
             None => self.late(&tag, bytes, source, turn),
         }

@@ -41,7 +41,9 @@ use crate::carry::store::{CarrierStore, Pool};
 use crate::chance::Chance;
 use crate::delivery::outbox::Outbox;
 use crate::group::chain::LetterPlace;
-use crate::ids::{ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey, Preimage, QueueRid, SessionId, Tag};
+use crate::ids::{
+    ChatId, InviteId, LinkId, MessageId, OperationId, PeerAddress, PeerKey, Preimage, QueueRid, SessionId, Tag,
+};
 use crate::input::{Input, Request, RequestId};
 use crate::mailbox::server::MailboxServer;
 use crate::session::{Session, TagPlace};
@@ -136,6 +138,8 @@ enum TagOwner {
     Reset(ChatId, u32),
     /// A sender's chain of a group.
     Group(ChatId, LetterPlace),
+    /// The own slice of a rekey of a group.
+    Slice(ChatId, OperationId),
 }
 
 /// A request that waits for the network.
@@ -276,6 +280,7 @@ impl Engine {
                 Timer::TellSeen(chat) => self.tell_seen(chat, turn)?,
                 Timer::RekeyGroup(chat) => self.rekey_if_due(chat, turn)?,
                 Timer::Complement(chat) => self.complement_newcomers(chat, turn)?,
+                Timer::AskSlices(chat) => self.ask_everybody_for_slices(chat, turn),
             }
         }
         Ok(())

@@ -265,6 +265,7 @@ impl Engine {
             }
             match ChatId::read(&record.group) {
                 Some(group) => self.hand_letter(link, group, record.envelope, turn)?,
+                None if proven && !record.on_link.is_empty() => self.hand_slice(link, &record.on_link, turn),
                 None => {
                     bytes += record.envelope.len();
                     batch.push(record.envelope);

@@ -53,6 +53,8 @@ pub(super) enum Timer {
     RekeyGroup(ChatId),
     /// Members may lack keys of the other side of a split.
     Complement(ChatId),
+    /// Slices of rekeys of a large group have not come.
+    AskSlices(ChatId),
 }
 
 /// Alarm clocks by name: setting one again replaces it.

@@ -4,9 +4,10 @@
 //!   material = ephemeral 32 | commitment to x 32 | root of the slices 32 | how many | how many without ML-KEM | [slices]
 //!   slice    = step 2 | ChaCha20-Poly1305 of x under KDF(DH(ephemeral, device) ‖ root step)       50 bytes
 //! ```
-//! Up to `limits::GROUP_INLINE_SLICES_MAX` devices the slices travel with the operation; beyond, each device fetches
-//! its own with a Merkle proof. The commitment makes sure that all devices get the same secret: two slices of one
-//! rekey cannot open to different ones. Step 0 is a slice without ML-KEM: its root is 32 zeros.
+//! Up to `limits::GROUP_INLINE_SLICES_MAX` devices the slices travel with the operation; beyond, each device gets its
+//! own with a Merkle proof, in an envelope that it recognises as soon as it has the operation ([`SliceCover`]). The
+//! commitment makes sure that all devices get the same secret: two slices of one rekey cannot open to different ones.
+//! Step 0 is a slice without ML-KEM: its root is 32 zeros.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +17,14 @@ use subtle::ConstantTimeEq as _;
 use super::roots::{ReceivingRoot, SendingRoot};
 use crate::chance::Chance;
 use crate::crypto::hash::trunc;
-use crate::crypto::kdf::kdf_fields;
+use crate::crypto::kdf::{kdf, kdf_fields};
 use crate::crypto::x25519::{PublicKey, SecretKey};
 use crate::crypto::{Secret, aead, fields, hash};
-use crate::ids::{GroupDevice, GroupId, OperationId};
+use crate::ids::{GroupDevice, GroupId, OperationId, Preimage, Tag};
 use crate::limits::{GROUP_DEVICES_MAX, GROUP_INLINE_SLICES_MAX, GROUP_ROOTS_PER_REKEYER_MAX};
+use crate::session::tag_of;
+use crate::wire::envelope::{ENVELOPE_FIXED_BYTES, Envelope, EnvelopeHead};
+use crate::wire::padding::{PadClass, pad, unpad};
 use crate::wire::proto;
 
 /// Bytes of one slice.
@@ -74,7 +78,16 @@ pub struct Slice {
     pub sealed: [u8; 32 + aead::TAG_BYTES],
 }
 
-/// A slice on its own, as a device fetches it.
+/// A slice with the place of the device it is for, as it is said on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacedSlice {
+    /// Place of the device among those of the rekey.
+    pub index: u16,
+    /// The slice.
+    pub slice: Slice,
+}
+
+/// A slice on its own, as it travels in an envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenSlice {
     /// Place of the device among those of the rekey.
@@ -85,6 +98,15 @@ pub struct ProvenSlice {
     pub proof: Vec<[u8; 16]>,
 }
 
+/// What a slice that travels on its own is wrapped in: only the rekeyer and the device can compute it, and both can
+/// once the operation is known. Tag and receipt are those of mail between two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceCover {
+    /// The receipt: shows that the device has stored the secret.
+    pub preimage: Preimage,
+    key: Secret<32>,
+}
+
 /// What a rekeyer has made. It sends nothing before roots and secret are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeRekey {
@@ -92,6 +114,8 @@ pub struct MadeRekey {
     pub material: RekeyMaterial,
     /// All slices, in the order of the recipients.
     pub slices: Vec<Slice>,
+    /// In the same order what they travel in, unless the operation carries them.
+    pub covers: Vec<SliceCover>,
     /// The fresh secret.
     pub x: Secret<32>,
 }
@@ -143,6 +167,7 @@ pub fn make_rekey(
     let (public, commitment) = (ephemeral.public(), commitment_to(&x));
     let mut moved = BTreeMap::new();
     let mut slices = Vec::with_capacity(recipients.len());
+    let mut covers = Vec::new();
     for (index, to) in (0..=u16::MAX).zip(recipients) {
         let step = roots.get(&to.device).and_then(SendingRoot::step);
         let (number, root) = match step {
@@ -158,6 +183,7 @@ pub fn make_rekey(
         let sealed = aead::seal(&key, &NONCE_ONCE, &ad, x.expose());
         let sealed = sealed.try_into().map_err(|_| SliceError::Malformed)?;
         slices.push(Slice { step: number, sealed });
+        covers.push(SliceCover::new(&shared, &public, &to.key));
     }
     roots.extend(moved);
     let count = u16::try_from(slices.len()).map_err(|_| SliceError::Recipients)?;
@@ -170,7 +196,7 @@ pub fn make_rekey(
         classical: u16::try_from(classical).map_err(|_| SliceError::Recipients)?,
         inline: if slices.len() <= GROUP_INLINE_SLICES_MAX { slices.clone() } else { Vec::new() },
     };
-    Ok(MadeRekey { material, slices, x })
+    Ok(MadeRekey { material, slices, covers, x })
 }
 
 /// Opens the slice at `index` for `me`, trying each of the roots shared with the rekeyer.
@@ -185,10 +211,26 @@ pub fn open_slice(
     key: &SecretKey,
     roots: &[ReceivingRoot],
 ) -> Result<OpenedSlice, SliceError> {
-    let ProvenSlice { index, slice, .. } = proven;
     if !material.proves(proven) {
         return Err(SliceError::NotProven);
     }
+    open_placed(place, material, &proven.placed(), me, key, roots)
+}
+
+/// Opens a slice without a proof: that it opens, and to the secret the rekey promises, shows the device for which it
+/// is that it is the right one. Nobody else can tell.
+///
+/// # Errors
+/// [`SliceError`].
+pub fn open_placed(
+    place: &RekeyPlace,
+    material: &RekeyMaterial,
+    placed: &PlacedSlice,
+    me: &GroupDevice,
+    key: &SecretKey,
+    roots: &[ReceivingRoot],
+) -> Result<OpenedSlice, SliceError> {
+    let PlacedSlice { index, slice } = placed;
     let shared = key.diffie_hellman(&material.ephemeral).map_err(|_| SliceError::Rejected)?;
     let ad = slice_ad(place, &material.ephemeral, &material.commitment, *index, me, slice.step);
     let open = |root: &Secret<32>| {
@@ -220,7 +262,7 @@ impl RekeyMaterial {
             slices_root: self.slices_root.to_vec(),
             devices: u32::from(self.count),
             classical: u32::from(self.classical),
-            slices: self.inline.iter().flat_map(|slice| slice.to_bytes()).collect(),
+            slices: Slice::write_all(&self.inline),
         }
         .encode_to_vec()
     }
@@ -261,9 +303,25 @@ impl RekeyMaterial {
         Ok(material)
     }
 
+    /// Whether these are the slices of all devices of the rekey.
+    pub fn is_of(&self, slices: &[Slice]) -> bool {
+        slices.len() == usize::from(self.count) && tree_root(self.count, &leaves(slices)) == self.slices_root
+    }
+
     /// Slices without ML-KEM: the epoch is classical if there is one.
     pub fn classical(&self) -> u16 {
         self.classical
+    }
+
+    /// Whether the operation carries the slices.
+    pub fn carries_slices(&self) -> bool {
+        !self.inline.is_empty()
+    }
+
+    /// What the slice of the device with this key travels in; `None` if the operation carries it.
+    pub fn cover(&self, key: &SecretKey) -> Option<SliceCover> {
+        let shared = key.diffie_hellman(&self.ephemeral).ok().filter(|_| !self.carries_slices())?;
+        Some(SliceCover::new(&shared, &self.ephemeral, &key.public()))
     }
 
     /// The slice at a place, if they travel with the operation.
@@ -293,14 +351,91 @@ impl RekeyMaterial {
     }
 }
 
+impl SliceCover {
+    fn new(shared: &Secret<32>, ephemeral: &PublicKey, device: &PublicKey) -> Self {
+        let salt = fields(&[&ephemeral.typed(), &device.typed()]);
+        let receipt: Secret<16> = kdf(shared.expose(), &salt, "silbo/1/group/slice-receipt");
+        let key = kdf(shared.expose(), &salt, "silbo/1/group/slice-envelope");
+        Self { preimage: Preimage(*receipt.expose()), key }
+    }
+
+    /// The tag of the envelope.
+    pub fn tag(&self) -> Tag {
+        tag_of(&self.preimage)
+    }
+
+    /// The envelope of a slice. A cover is used once.
+    ///
+    /// # Errors
+    /// [`SliceError::Malformed`] for a slice with more than a proof.
+    pub fn seal(&self, head: EnvelopeHead, proven: &ProvenSlice) -> Result<Vec<u8>, SliceError> {
+        let fixed = head.with_tag(&self.tag());
+        let overhead = ENVELOPE_FIXED_BYTES + aead::TAG_BYTES;
+        let padded = pad(PadClass::Rich, &proven.encode(), overhead).map_err(|_| SliceError::Malformed)?;
+        Ok([&fixed[..], &aead::seal(&self.key, &NONCE_ONCE, &fixed, &padded)].concat())
+    }
+
+    /// The slice in an envelope.
+    ///
+    /// # Errors
+    /// [`SliceError::Rejected`] for somebody else's bytes under the tag, [`SliceError::Malformed`] for what the
+    /// rekeyer has sealed and is no slice.
+    pub fn open(&self, envelope: &[u8]) -> Result<ProvenSlice, SliceError> {
+        let parsed = Envelope::parse(envelope).map_err(|_| SliceError::Rejected)?;
+        let fixed = envelope.get(..ENVELOPE_FIXED_BYTES).ok_or(SliceError::Rejected)?;
+        if !parsed.ext.is_empty() {
+            return Err(SliceError::Rejected);
+        }
+        let padded = aead::open(&self.key, &NONCE_ONCE, fixed, parsed.sealed).map_err(|_| SliceError::Rejected)?;
+        ProvenSlice::decode(unpad(&padded).ok_or(SliceError::Malformed)?)
+    }
+}
+
+impl PlacedSlice {
+    /// Bytes: a place and a slice.
+    pub const BYTES: usize = 2 + SLICE_BYTES;
+
+    /// The bytes on a link.
+    pub fn to_bytes(self) -> Vec<u8> {
+        [&self.index.to_be_bytes()[..], &self.slice.to_bytes()].concat()
+    }
+
+    /// Reads slices one after the other; what follows the last whole one is ignored.
+    pub fn read_all(bytes: &[u8]) -> impl Iterator<Item = Self> {
+        let (placed, _rest) = bytes.as_chunks::<{ Self::BYTES }>();
+        placed.iter().map(|[high, low, slice @ ..]| Self {
+            index: u16::from_be_bytes([*high, *low]),
+            slice: Slice::from_bytes(slice),
+        })
+    }
+}
+
 impl ProvenSlice {
-    /// The slice at `index` of a whole rekey, for the device that asks for it.
+    /// The same without the proof.
+    pub fn placed(&self) -> PlacedSlice {
+        PlacedSlice { index: self.index, slice: self.slice }
+    }
+
+    /// The slice at `index` of a whole rekey, with its proof.
     pub fn of(slices: &[Slice], index: u16) -> Option<Self> {
         let slice = *slices.get(usize::from(index))?;
         Some(Self { index, slice, proof: prove(&leaves(slices), index) })
     }
 
-    /// The bytes a device fetches.
+    /// All slices of a rekey, each with its proof: the tree is built once.
+    pub fn all(slices: &[Slice]) -> Vec<Self> {
+        let mut levels = vec![leaves(slices)];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            levels.push(level_up(level));
+        }
+        let proof = |index: u16| {
+            let places = std::iter::successors(Some(usize::from(index)), |at| Some(at / 2));
+            levels.iter().zip(places).filter_map(|(level, at)| level.get(at ^ 1).copied()).collect()
+        };
+        (0..=u16::MAX).zip(slices).map(|(index, slice)| Self { index, slice: *slice, proof: proof(index) }).collect()
+    }
+
+    /// The bytes inside the envelope.
     pub fn encode(&self) -> Vec<u8> {
         let (slice, proof) = (self.slice.to_bytes().to_vec(), self.proof.concat());
         proto::ProvenSlice { index: u32::from(self.index), slice, proof }.encode_to_vec()
@@ -323,6 +458,17 @@ impl ProvenSlice {
 }
 
 impl Slice {
+    /// All slices of a rekey, one after the other.
+    pub fn write_all(slices: &[Self]) -> Vec<u8> {
+        slices.iter().flat_map(|slice| slice.to_bytes()).collect()
+    }
+
+    /// Reads [`Self::write_all`]; `None` for bytes that are no whole slices, or too many.
+    pub fn read_all(bytes: &[u8]) -> Option<Vec<Self>> {
+        let (slices, rest) = bytes.as_chunks::<SLICE_BYTES>();
+        (rest.is_empty() && slices.len() <= GROUP_DEVICES_MAX).then(|| slices.iter().map(Self::from_bytes).collect())
+    }
+
     fn to_bytes(self) -> [u8; SLICE_BYTES] {
         let mut out = [0; SLICE_BYTES];
         let (step, sealed) = out.split_at_mut(2);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::roots::{ReceivingRoot, RootEnds, SendingRoot, make_init, take_init};
 use super::slices::{
-    MadeRekey, ProvenSlice, Recipient, RekeyMaterial, RekeyPlace, SLICE_BYTES, SliceError, make_rekey, open_slice,
+    MadeRekey, PlacedSlice, ProvenSlice, Recipient, RekeyMaterial, RekeyPlace, SLICE_BYTES, Slice, SliceError,
+    make_rekey, open_placed, open_slice,
 };
 use super::test_group::{GROUP, device, ids};
 use crate::chance::Chance;
@@ -12,6 +13,8 @@ use crate::crypto::kem::DecapsulationKey;
 use crate::crypto::x25519::SecretKey;
 use crate::ids::GroupDevice;
 use crate::limits::{GROUP_DEVICES_MAX, GROUP_INLINE_SLICES_MAX};
+use crate::time::{DAY_MS, UnixTime};
+use crate::wire::envelope::{Class, Envelope, EnvelopeHead};
 
 fn place() -> RekeyPlace {
     RekeyPlace { group: GROUP, rekeyer: device(0), heads: ids(&[1, 2]) }
@@ -225,4 +228,90 @@ fn roots_read_back_from_their_bytes() {
         assert_eq!(ReceivingRoot::decode(&receiving_bytes[..len]), None, "{len} bytes");
         assert_eq!(SendingRoot::decode(&sending_bytes[..len.min(sending_bytes.len() - 1)]), None);
     }
+}
+
+fn head() -> EnvelopeHead {
+    EnvelopeHead::new(Class::Control, DAY_MS, UnixTime(0), &mut Chance::from_seed([1; 32]))
+}
+
+#[test]
+fn every_device_of_a_large_rekey_recognises_its_envelope_and_opens_its_slice() {
+    for count in [GROUP_INLINE_SLICES_MAX as u16 + 1, 100, 1_500] {
+        let made = rekey(count, &mut BTreeMap::new());
+        let material = RekeyMaterial::decode(&made.material.encode(), usize::from(count)).unwrap();
+        let all = ProvenSlice::all(&made.slices);
+        assert_eq!((all.len(), made.covers.len()), (usize::from(count), usize::from(count)));
+        for n in (0..count).step_by(usize::from(count) / 32) {
+            let at = usize::from(n);
+            assert_eq!(Some(&all[at]), ProvenSlice::of(&made.slices, n).as_ref());
+            let envelope = made.covers[at].seal(head(), &all[at]).unwrap();
+            assert_eq!(envelope.len(), 512, "as long as a short message");
+            let cover = material.cover(&key(n)).unwrap();
+            assert_eq!(Envelope::parse(&envelope).unwrap().tag, cover.tag());
+            let slice = cover.open(&envelope).unwrap();
+            assert_eq!(open_slice(&place(), &material, &slice, &device(n), &key(n), &[]).unwrap().x, made.x);
+        }
+    }
+    let small = rekey(GROUP_INLINE_SLICES_MAX as u16, &mut BTreeMap::new());
+    assert!(small.material.carries_slices());
+    assert_eq!(small.material.cover(&key(1)), None, "travels with the operation");
+}
+
+#[test]
+fn t24_a_slice_of_somebody_else_or_of_another_secret_is_refused_whatever_it_travels_in() {
+    let made = rekey(100, &mut BTreeMap::new());
+    let all = ProvenSlice::all(&made.slices);
+    let other = make_rekey(&place(), &recipients(100), &mut BTreeMap::new(), &mut Chance::from_seed([6; 32])).unwrap();
+    let open = |slice: &ProvenSlice| open_slice(&place(), &made.material, slice, &device(7), &key(7), &[]);
+    // The tags of two devices, or of one in two rekeys, have nothing to do with each other.
+    let mine = made.material.cover(&key(7)).unwrap();
+    for cover in [&made.covers[8], &other.covers[7]] {
+        assert_ne!(cover.tag(), mine.tag());
+        assert_eq!(mine.open(&cover.seal(head(), &all[7]).unwrap()), Err(SliceError::Rejected));
+    }
+    // What the rekeyer itself seals for the device and is not its slice.
+    for (wrong, why) in [
+        (all[8].clone(), SliceError::Rejected),
+        (ProvenSlice { index: 7, ..all[8].clone() }, SliceError::NotProven),
+        (ProvenSlice { slice: other.slices[7], ..all[7].clone() }, SliceError::NotProven),
+        (ProvenSlice { proof: Vec::new(), ..all[7].clone() }, SliceError::NotProven),
+        (ProvenSlice::of(&other.slices, 7).unwrap(), SliceError::NotProven),
+    ] {
+        let slice = mine.open(&made.covers[7].seal(head(), &wrong).unwrap()).unwrap();
+        assert_eq!(open(&slice), Err(why));
+    }
+    // A changed envelope, at each of its bytes.
+    let envelope = made.covers[7].seal(head(), &all[7]).unwrap();
+    for at in 0..envelope.len() {
+        let mut changed = envelope.clone();
+        changed[at] ^= 1;
+        assert_eq!(mine.open(&changed), Err(SliceError::Rejected), "byte {at}");
+    }
+    assert_eq!(open(&mine.open(&envelope).unwrap()).unwrap().x, made.x, "the good one is taken after all of them");
+}
+
+#[test]
+fn a_device_takes_its_slice_from_anybody_and_all_slices_only_if_they_are_those_of_the_rekey() {
+    let made = rekey(100, &mut BTreeMap::new());
+    let bytes = Slice::write_all(&made.slices);
+    assert_eq!(bytes.len(), 100 * SLICE_BYTES);
+    let read = Slice::read_all(&bytes).unwrap();
+    assert!(made.material.is_of(&read));
+    let open = |placed: &PlacedSlice| open_placed(&place(), &made.material, placed, &device(7), &key(7), &[]);
+    let mine = PlacedSlice { index: 7, slice: read[7] };
+    assert_eq!(open(&mine).unwrap().x, made.x);
+    assert_eq!(PlacedSlice::read_all(&mine.to_bytes()).collect::<Vec<_>>(), [mine]);
+    for wrong in [PlacedSlice { index: 8, ..mine }, PlacedSlice { index: 7, slice: read[8] }] {
+        assert_eq!(open(&wrong), Err(SliceError::Rejected));
+    }
+    // Another secret for one device, well sealed: the rekey promises the same to all.
+    let other = make_rekey(&place(), &recipients(100), &mut BTreeMap::new(), &mut Chance::from_seed([6; 32])).unwrap();
+    assert_eq!(open(&PlacedSlice { index: 7, slice: other.slices[7] }), Err(SliceError::Rejected));
+
+    let mut swapped = read.clone();
+    swapped.swap(3, 4);
+    assert!(!made.material.is_of(&swapped) && !made.material.is_of(&read[..99]) && !made.material.is_of(&[]));
+    assert_eq!(Slice::read_all(&bytes[1..]), None, "no whole slices");
+    assert_eq!(Slice::read_all(&vec![0; SLICE_BYTES * (GROUP_DEVICES_MAX + 1)]), None, "too many");
+    assert_eq!(PlacedSlice::read_all(&[0; PlacedSlice::BYTES - 1]).count(), 0);
 }

@@ -247,6 +247,7 @@ impl Engine {
         match self.write_operation(chat, &kind, turn)? {
             Ok(id) => {
                 self.hold_fresh(chat, &id, &made.x, turn);
+                self.send_slices(chat, &id, &recipients, &made, turn)?;
                 self.follow_heads(chat, turn);
                 self.read_unread(chat, turn)?;
                 self.seal_unsent(chat, turn)?;

@@ -6,6 +6,7 @@
 //!   joining.rs     welcomes, links, requests              members.rs     members who are no contacts
 //!   deliveries.rs  who has an own message                 sync.rs        members compare and exchange letters
 //!   views.rs       a group as people see it               history.rs    what newcomers read of before
+//!   slices.rs      rekeys of large groups
 //! ```
 //! Everything in a group travels as letters: operations, texts, what members call themselves and where they take
 //! mail, and which letters they have. The founder's device is one like the others. A newcomer is told what it needs
@@ -21,6 +22,7 @@ mod members;
 mod missing_operations;
 mod operations;
 mod receipts;
+mod slices;
 pub(super) mod sync;
 mod views;
 
@@ -73,6 +75,8 @@ pub(super) struct Group {
     ways: BTreeMap<Cid, AccountId>,
     /// Receipts that wait for others, or for a link, by the member they go to next and the letter.
     receipts: BTreeMap<(AccountId, Cid), BTreeSet<LetterReceipt>>,
+    /// Rekeys whose slices travel on their own.
+    slices: slices::Kept,
 }
 
 /// What is known of a letter that is kept.
@@ -110,6 +114,7 @@ impl Group {
             named: BTreeSet::new(),
             ways: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            slices: slices::Kept::default(),
         };
         for id in group.graph.operations().map(Operation::id).collect::<Vec<_>>() {
             group.note_signers(&id);
@@ -255,6 +260,7 @@ impl Engine {
                 self.tags.insert(tag, TagOwner::Group(chat, place));
             }
             self.groups.insert(chat, group);
+            self.load_slices(&chat, turn)?;
         }
         Ok(())
     }

@@ -169,8 +169,10 @@ impl Engine {
             opened = open_own_slice(&place, material, &operation.devices, &me, own.account.ddh());
         }
         self.keys_changed(chat, changes, turn);
-        if let Some(x) = opened {
-            self.hold_fresh(chat, id, &x, turn);
+        match opened {
+            Some(x) => self.hold_fresh(chat, id, &x, turn),
+            None if operation.kind == KeyKind::Rekey => self.await_slice(chat, id, turn),
+            None => {}
         }
     }
 

@@ -114,6 +114,7 @@ impl Engine {
     pub(in super::super) fn compare_letters(&mut self, link: LinkId, turn: &mut Turn) {
         for chat in self.groups_shared_on(link) {
             self.open_comparison(link, chat, turn);
+            let _asked = self.ask_for_slices(link, chat, turn);
         }
     }
 
@@ -202,6 +203,8 @@ impl Engine {
             Some(S::WantOps(list)) => self.operations_wanted(link, chat, &list, turn),
             Some(S::Ops(list)) => return self.operations_arrived(link, chat, &list, turn),
             Some(S::Letters(letters)) => return self.letters_arrived(link, chat, &letters, turn),
+            Some(S::SliceWant(want)) => return self.slices_wanted(link, chat, &want, turn),
+            Some(S::Slices(slices)) => return self.slices_arrived(link, chat, &slices, turn),
             None => {}
         }
         Ok(())
