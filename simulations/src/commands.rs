@@ -1,5 +1,6 @@
 //! The command line of `silbo-sim`.
 
+mod group_cost;
 mod results;
 mod scenarios;
 mod trace;
@@ -31,6 +32,8 @@ enum Command {
     EncounterBytes(results::EncounterBytes),
     /// What a simulated person costs, and how that grows: the village model at several sizes.
     VillageCost(village_cost::VillageCost),
+    /// What a post, an addition, a removal and a join cost a group, beside pairwise fan-out and sender keys.
+    GroupCost(group_cost::GroupCost),
 }
 
 impl Arguments {
@@ -49,6 +52,7 @@ impl Arguments {
             Command::Compare(compare) => compare.run(),
             Command::EncounterBytes(table) => table.run(),
             Command::VillageCost(cost) => cost.run(),
+            Command::GroupCost(cost) => cost.run(),
         }
     }
 }

@@ -62,6 +62,10 @@ pub struct Traffic {
     pub frames: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Frames and bytes by what they are for.
+    pub kinds: BTreeMap<&'static str, (u64, u64)>,
+    /// Bytes to and from the node that is watched ([`World::watch`]).
+    pub watched: u64,
     /// How often one node opened a comparison of a group's letters with another.
     pub comparisons: BTreeMap<(NodeId, NodeId), u32>,
 }
@@ -118,6 +122,11 @@ impl World {
         };
         self.traffic.frames += 1;
         self.traffic.bytes += bytes.len() as u64;
+        let kind = self.traffic.kinds.entry(kind_of(&frame)).or_default();
+        *kind = (kind.0 + 1, kind.1 + bytes.len() as u64);
+        if self.watched.is_some() && (self.watched == Some(id) || self.watched == to) {
+            self.traffic.watched += bytes.len() as u64;
+        }
         match frame {
             Frame::GroupSync(GroupSync { s: Some(S::Opening(_)), .. }) => {
                 if let Some(to) = to {
@@ -536,5 +545,20 @@ mod tests {
         let (mut world, ann, ..) = two_people();
         world.check_sent(ann, None, &[0x7f, 1, 2]);
         assert_eq!(broken(&world), Some("I8"));
+    }
+}
+
+/// What a frame is for.
+fn kind_of(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::GroupSync(GroupSync { s: Some(S::Letters(_)), .. }) => "letters",
+        Frame::GroupSync(GroupSync { s: Some(S::Have(_)), .. }) => "announced",
+        Frame::GroupSync(GroupSync { s: Some(S::Want(_)), .. }) => "wanted",
+        Frame::GroupSync(GroupSync { s: Some(S::Got(_)), .. }) => "confirmed",
+        Frame::GroupSync(GroupSync { s: Some(S::Opening(_) | S::Answer(_) | S::Reconcile(_)), .. }) => "compared",
+        Frame::GroupSync(GroupSync { s: Some(S::WantOps(_) | S::Ops(_)), .. }) => "operations",
+        Frame::GroupSync(GroupSync { s: Some(S::SliceWant(_) | S::Slices(_)), .. }) => "slices",
+        Frame::Envelopes(_) | Frame::Receipts(_) => "envelopes",
+        _ => "rest",
     }
 }

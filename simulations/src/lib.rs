@@ -23,6 +23,7 @@ pub mod driver;
 pub mod encounter_bytes;
 pub mod experiment;
 pub mod failure;
+pub mod group_cost;
 pub mod groups;
 pub mod hostile;
 pub mod invariants;

@@ -5,6 +5,7 @@ mod couriers;
 mod first_contact;
 mod groups;
 mod hostility;
+mod large_groups;
 mod meshes;
 mod messages;
 mod trouble;
@@ -120,6 +121,11 @@ pub const ALL: &[Scenario] = &[
         name: "split-9",
         story: "a group of nine goes on in three parts for three days, and agrees afterwards",
         run: groups::split_of_nine,
+    },
+    Scenario {
+        name: "removal-66",
+        story: "one of 66 is removed, and each of the others gets its slice of the new key; to be run in release",
+        run: large_groups::removal_from_many,
     },
     Scenario { name: "split-50", story: "the same with fifty; to be run in release", run: groups::split_of_fifty },
     Scenario {

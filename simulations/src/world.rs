@@ -68,6 +68,8 @@ pub struct World {
     recorder: Option<(NodeId, Vec<Vec<u8>>)>,
     pub(crate) wiretap: Wiretap,
     pub(crate) traffic: Traffic,
+    /// Its bytes are counted by themselves.
+    pub(crate) watched: Option<NodeId>,
 }
 
 impl World {
@@ -95,6 +97,7 @@ impl World {
             recorder: None,
             wiretap: Wiretap::default(),
             traffic: Traffic::default(),
+            watched: None,
         }
     }
 
@@ -308,6 +311,11 @@ impl World {
     /// What went over links since it was asked the last time.
     pub fn take_traffic(&mut self) -> Traffic {
         std::mem::take(&mut self.traffic)
+    }
+
+    /// Counts the bytes to and from a node by themselves from now on.
+    pub fn watch(&mut self, id: Option<NodeId>) {
+        self.watched = id;
     }
 
     /// Where every node stands, a line each.
