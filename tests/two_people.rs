@@ -405,3 +405,37 @@ fn following_shows_what_arrives_when_it_arrives() {
     child.kill().expect("recv still ran");
     child.wait().expect("recv has ended");
 }
+
+#[test]
+fn what_is_set_for_a_conversation_here_survives_a_restart_and_is_told_to_nobody() {
+    let (ada, bob) = common::ada_and_bob();
+    let first = ada.send("bob", "hello", "delivered");
+    bob.receives("hello");
+    bob.json(&["chat", "mute", "ada", "8h"]);
+    bob.json(&["chat", "archive", "ada"]);
+    let set = bob.json(&["chat", "draft", "ada", "half a thought", "--reply", &first]);
+    assert_eq!((&set["muted"], &set["archived"]), (&serde_json::json!(true), &serde_json::json!(true)), "{set}");
+    ada.send("bob", "are you there?", "delivered");
+    let received = bob.receives("are you there?");
+    assert_eq!(received["muted"], true, "{received}");
+    bob.down();
+    bob.up("bob");
+    let kept = bob.json(&["chat", "show", "ada"]);
+    assert_eq!((&kept["draft"]["body"], &kept["draft"]["replyTo"]), (&"half a thought".into(), &first.as_str().into()));
+    assert_eq!(kept["archived"], true, "muted, it stays out of sight: {kept}");
+    assert_eq!(bob.ok(&["chat", "draft", "ada"]).stdout.trim(), "half a thought");
+    let names = |words: &[&str]| -> Vec<String> {
+        common::items(&bob.json(words)).iter().map(|chat| common::text(&chat["name"])).collect()
+    };
+    assert!(names(&["list", "archived"]).contains(&"ada".to_owned()) && !names(&["list"]).contains(&"ada".to_owned()));
+    bob.json(&["chat", "mute", "ada", "--off"]);
+    ada.send("bob", "now?", "delivered");
+    assert_eq!(bob.receives("now?")["muted"], serde_json::Value::Null);
+    let shown = bob.json(&["chat", "show", "ada"]);
+    assert_eq!((&shown["muted"], &shown["archived"]), (&false.into(), &false.into()), "a message brings it back");
+    bob.json(&["chat", "draft", "ada", "--clear"]);
+    assert!(bob.json(&["chat", "show", "ada"])["draft"].is_null());
+    bob.event("chat.updated", |_| true);
+    assert!(!ada.events().iter().any(|event| event["kind"] == "chat.updated"));
+    bob.refused(4, &["chat", "mute", "nobody", "8h"]);
+}

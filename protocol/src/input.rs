@@ -255,6 +255,24 @@ pub enum Request {
         /// Seconds: 0, or from 1 day to 90 days; single messages may be shorter by `Send::expire_s`.
         seconds: u32,
     },
+    /// Conversations with contacts and groups, and with oneself.
+    ChatList,
+    /// What is set for one conversation here.
+    Chat {
+        /// Which.
+        chat: ChatId,
+    },
+    /// Changes what is set for a conversation on this device; nobody is told. `None` leaves a field as it is.
+    ChatSet {
+        /// Which.
+        chat: ChatId,
+        /// Seconds during which nobody is notified of what comes; 0 lifts it, `u32::MAX` is until it is lifted.
+        mute_s: Option<u32>,
+        /// True keeps it out of sight until a message comes, or for as long as it is muted.
+        archived: Option<bool>,
+        /// A text to go on with later; empty forgets it. With the message it will answer.
+        draft: Option<(String, Option<MessageId>)>,
+    },
     /// Makes a group of this account and some contacts.
     GroupCreate {
         /// Name, 1 to `limits::NAME_BYTES_MAX` bytes.

@@ -156,6 +156,8 @@ pub enum EventKind {
         author: Option<AccountId>,
         /// It mentions this account.
         mentions_me: bool,
+        /// The conversation was muted here when it came.
+        muted: bool,
     },
     /// An own message was stored and queued.
     MessageSent {
@@ -229,6 +231,8 @@ pub enum EventKind {
         /// True when we changed it.
         outgoing: bool,
     },
+    /// A conversation was muted, archived, or given another draft on this device; or the contrary.
+    ChatUpdated,
     /// We read a conversation up to a message.
     ChatRead,
     /// A relay accepted us.
@@ -362,6 +366,10 @@ pub enum Reply {
     BagOpened(BagView),
     /// What is carried for others.
     Mesh(MeshView),
+    /// A conversation.
+    Chat(ChatView),
+    /// Conversations.
+    Chats(Vec<ChatView>),
     /// A group.
     Group(Box<GroupView>),
     /// Groups.
@@ -533,6 +541,34 @@ pub struct ContactView {
     pub carrier: bool,
     /// When the contact was made.
     pub added_at: UnixTime,
+}
+
+/// What is set for a conversation on this device only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatView {
+    /// Which.
+    pub chat: ChatId,
+    /// True for a group.
+    pub group: bool,
+    /// What it is called here.
+    pub name: String,
+    /// Until when nobody is notified; `None` while they are.
+    pub muted_until: Option<UnixTime>,
+    /// True while it is kept out of sight.
+    pub archived: bool,
+    /// What was written and not sent.
+    pub draft: Option<DraftView>,
+}
+
+/// A text that is not sent yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DraftView {
+    /// The text so far.
+    pub body: String,
+    /// The message it will answer.
+    pub reply_to: Option<MessageId>,
+    /// When it was set.
+    pub at: UnixTime,
 }
 
 /// Safety number.

@@ -81,6 +81,8 @@ pub enum Table {
     GroupEarly = 27,
     /// Slices of rekeys of large groups, kept for others or waited for, by chat id ‖ operation id.
     GroupSlices = 28,
+    /// Texts that are not sent yet, by chat id.
+    Draft = 29,
 
     /// Relay: queues by rid.
     MailQueue = 64,

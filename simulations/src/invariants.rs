@@ -431,6 +431,7 @@ mod tests {
             path: Path::Relay,
             author: None,
             mentions_me: false,
+            muted: false,
         }
     }
 

@@ -22,7 +22,7 @@ pub struct NodeId(pub usize);
 pub const WORLD_BEGINS_MS: u64 = 1_767_225_600_000;
 
 /// Every table of the private file.
-const PRIVATE_TABLES: [Table; 16] = [
+const PRIVATE_TABLES: [Table; 17] = [
     Table::Meta,
     Table::Contact,
     Table::Invite,
@@ -39,6 +39,7 @@ const PRIVATE_TABLES: [Table; 16] = [
     Table::Sent,
     Table::GroupSaid,
     Table::GroupEarly,
+    Table::Draft,
 ];
 
 /// A message as it was shown.

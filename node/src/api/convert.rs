@@ -271,7 +271,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
         ..shown
     };
     match event.kind {
-        EventKind::MessageReceived { body, sent_at, reply_to, path: way, author, mentions_me } => {
+        EventKind::MessageReceived { body, sent_at, reply_to, path: way, author, mentions_me, muted } => {
             let from = shown.chat.clone();
             let shown = by(shown, author);
             types::Event {
@@ -281,6 +281,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
                 path: Some(path(way)),
                 from: shown.from.clone().or(from),
                 mentions_me: mentions_me.then_some(true),
+                muted: muted.then_some(true),
                 ..shown
             }
         }
@@ -328,6 +329,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
         | EventKind::ContactRemoved
         | EventKind::ContactKeyChanged
         | EventKind::SessionReset
+        | EventKind::ChatUpdated
         | EventKind::ChatRead => shown,
     }
 }

@@ -155,6 +155,7 @@ mod tests {
             path: Path::Relay,
             author: Some(account(1)),
             mentions_me: true,
+            muted: false,
         };
         let received = event(received);
         assert_eq!((&received["from"], &received["name"]), (&json!("Bob"), &json!("climbing")));

@@ -20,7 +20,8 @@ pub use groups::{
     CreateArguments, GroupCommand, GroupInviteArguments, GroupSetArguments, JoinArguments, LinkCommand, Role,
 };
 pub use messages::{
-    CarryCommand, ExportArguments, MsgCommand, RecvArguments, RetentionCommand, SendArguments, WaitState,
+    CarryCommand, ChatCommand, ExportArguments, MsgCommand, RecvArguments, RetentionCommand, SendArguments, WaitState,
+    Which,
 };
 pub use people::{AddArguments, ContactCommand, InviteArguments, InviteCommand, MeCommand, ProfileField};
 
@@ -181,7 +182,16 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         after: Option<String>,
     },
-    /// Messages: edit, delete, react, show, trace, carry
+    /// List conversations: unarchived ones, with what is set for them
+    List {
+        /// Which of them
+        #[arg(default_value = "current")]
+        which: Which,
+    },
+    /// A conversation on this device: mute, archive, draft
+    #[command(subcommand)]
+    Chat(ChatCommand),
+    /// Messages: edit, delete, react, pin, show, trace, carry
     #[command(subcommand, alias = "message")]
     Msg(MsgCommand),
     /// How long messages of a conversation are kept
@@ -635,6 +645,18 @@ mod tests {
             "msg delete x y --both --yes",
             "msg react x +1 --remove",
             "msg pin x",
+            "list",
+            "list archived",
+            "list all",
+            "chat show bob",
+            "chat mute bob 8h",
+            "chat mute #g always",
+            "chat mute bob --off",
+            "chat archive bob",
+            "chat archive bob --off",
+            "chat draft bob half",
+            "chat draft bob half --reply x",
+            "chat draft bob --clear",
             "msg pin x --remove",
             "msg show x",
             "msg carry export --to ada --file bag --max 64KiB",

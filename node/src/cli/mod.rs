@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod byte_size;
+mod chats;
 pub mod client;
 pub mod config_file;
 mod contacts;
@@ -193,6 +194,8 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
             messages::search(session, &query, chat, limit, before, after).await
         }
         Command::Msg(command) => messages::msg(session, command).await,
+        Command::List { which } => chats::list(session, which).await,
+        Command::Chat(command) => chats::chat(session, command).await,
         Command::Retention(command) => messages::retention(session, command).await,
         Command::Relay(command) => network::relay(session, command).await,
         Command::Mesh(command) => mesh::mesh(session, command).await,

@@ -1,5 +1,6 @@
 //! Results of the API as text for people. Pure functions; text of others always passes through [`printable`].
 
+mod chats;
 mod groups;
 
 use comfy_table::{Table, presets::NOTHING};
@@ -10,6 +11,7 @@ use super::duration::describe_seconds;
 use super::local_time::LocalTime;
 use super::mesh::counted;
 use super::screen::printable;
+pub use chats::{chat, chats};
 pub use groups::{group, groups, link_title, links};
 
 /// A member as text; empty where it is missing or null.

@@ -132,6 +132,7 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::ContactKeyChanged => "contact.keyChanged",
         EventKind::SessionReset => "session.reset",
         EventKind::ChatRetention { .. } => "chat.retention",
+        EventKind::ChatUpdated => "chat.updated",
         EventKind::ChatRead => "chat.read",
         EventKind::RelayAdded { .. } => "relay.added",
         EventKind::RelayQuota { .. } => "relay.quota",

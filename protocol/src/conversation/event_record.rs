@@ -47,13 +47,14 @@ fn author_of(kind: &EventKind) -> Option<AccountId> {
 fn kind_to_record(kind: &EventKind) -> Kind {
     let nothing = state::Nothing {};
     match kind {
-        EventKind::MessageReceived { body, sent_at, reply_to, path, author: _, mentions_me } => {
+        EventKind::MessageReceived { body, sent_at, reply_to, path, author: _, mentions_me, muted } => {
             Kind::Received(state::Received {
                 body: body.clone(),
                 sent_at: sent_at.0,
                 reply_to: reply_to.map(|id| id.0.to_vec()).unwrap_or_default(),
                 path: path_code(Some(*path)),
                 mentions_me: *mentions_me,
+                muted: *muted,
             })
         }
         EventKind::MessagePinned { outgoing, removed, author: _ } => {
@@ -81,6 +82,7 @@ fn kind_to_record(kind: &EventKind) -> Kind {
         EventKind::ChatRetention { seconds, outgoing } => {
             Kind::Retention(state::Retention { seconds: *seconds, outgoing: *outgoing })
         }
+        EventKind::ChatUpdated => Kind::ChatUpdated(nothing),
         EventKind::ChatRead => Kind::ChatRead(nothing),
         EventKind::RelayAdded { peer } => Kind::RelayAdded(peer.0.clone()),
         EventKind::RelayQuota { peer } => Kind::RelayQuota(peer.0.clone()),
@@ -110,6 +112,7 @@ fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> 
             path: path_of_code(received.path)?,
             author,
             mentions_me: received.mentions_me,
+            muted: received.muted,
         },
         Kind::Pinned(state::Pinned { outgoing, removed }) => EventKind::MessagePinned { outgoing, removed, author },
         Kind::Sent(body) => EventKind::MessageSent { body },
@@ -131,6 +134,7 @@ fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> 
         Kind::ContactKeyChanged(_) => EventKind::ContactKeyChanged,
         Kind::SessionReset(_) => EventKind::SessionReset,
         Kind::Retention(state::Retention { seconds, outgoing }) => EventKind::ChatRetention { seconds, outgoing },
+        Kind::ChatUpdated(_) => EventKind::ChatUpdated,
         Kind::ChatRead(_) => EventKind::ChatRead,
         Kind::RelayAdded(peer) => EventKind::RelayAdded { peer: PeerKey(peer) },
         Kind::RelayQuota(peer) => EventKind::RelayQuota { peer: PeerKey(peer) },
@@ -176,6 +180,7 @@ mod tests {
                 path: Path::Direct(Route::Local),
                 author: None,
                 mentions_me: false,
+                muted: true,
             },
             EventKind::MessageReceived {
                 body: String::new(),
@@ -184,6 +189,7 @@ mod tests {
                 path: Path::Relay,
                 author: Some(account),
                 mentions_me: true,
+                muted: false,
             },
             EventKind::MessagePinned { outgoing: true, removed: false, author: None },
             EventKind::MessagePinned { outgoing: false, removed: true, author: Some(account) },
@@ -216,6 +222,7 @@ mod tests {
             EventKind::ContactKeyChanged,
             EventKind::SessionReset,
             EventKind::ChatRetention { seconds: 86_400, outgoing: true },
+            EventKind::ChatUpdated,
             EventKind::ChatRead,
             EventKind::RelayAdded { peer: peer.clone() },
             EventKind::RelayQuota { peer },

@@ -435,6 +435,7 @@ impl Engine {
         }
         self.forget_sheet(&chat, turn);
         self.chats.remove(&chat);
+        turn.delete(Table::Draft, chat.as_bytes());
         for link in self.links.values_mut().filter(|l| l.chat == Some(chat)) {
             link.chat = None;
         }

@@ -421,6 +421,7 @@ impl Engine {
         };
         self.add_hop(&chat, &id, hop, turn)?;
         self.list_pin(chat, id, turn)?;
+        let muted = self.stir(chat, turn);
         let sent_at = UnixTime(plain.ts_ms);
         turn.event(
             Some(chat),
@@ -432,6 +433,7 @@ impl Engine {
                 path,
                 author: author.member(),
                 mentions_me,
+                muted,
             },
         );
         Ok(())

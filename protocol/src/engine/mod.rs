@@ -14,6 +14,7 @@
 
 mod account;
 mod bags;
+mod chats;
 mod coming;
 mod contacts;
 mod couriers;
@@ -332,6 +333,9 @@ impl Engine {
             Request::Edit { id, body } => self.edit(id, body, turn)?,
             Request::Delete { ids, for_both } => self.delete(&ids, for_both, turn)?,
             Request::React { id, emoji, remove } => self.react(id, emoji, remove, turn)?,
+            Request::ChatList => self.chat_list(turn)?,
+            Request::Chat { chat } => self.chat_reply(chat, turn)?,
+            Request::ChatSet { chat, mute_s, archived, draft } => self.chat_set(chat, mute_s, archived, draft, turn)?,
             Request::Pin { id, remove } => self.pin(id, remove, turn)?,
             Request::MarkRead { chat, upto } => self.mark_read(chat, upto, turn)?,
             Request::Typing { chat, on } => self.typing(chat, on, turn)?,

@@ -144,6 +144,7 @@ fn events() -> Vec<Vec<u8>> {
             path: silbo_protocol::step::Path::Relay,
             author: None,
             mentions_me: false,
+            muted: false,
         },
     ];
     let event = |kind| Event {

@@ -1,5 +1,6 @@
 //! The method table: every method of `docs/api.md`, once.
 
+mod chat;
 mod contact;
 mod event;
 mod group;
@@ -80,6 +81,9 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "message.typing", Some(Sending), "Tells an online contact that we are writing.": MessageTyping => Done = message::typing;
     "message.pack", Some(Sending), "Puts sealed mail that waits into a bag, to be carried by hand to another node.": MessagePack => Packed = mesh::pack;
     "message.unpack", Some(Sending), "Takes the mail out of a bag; twice does no harm.": MessageUnpack => Unpacked = mesh::unpack;
+    "chat.list", Some(Read), "Conversations, with what is set for them on this device.": ChatList => List<Chat> = chat::list;
+    "chat.get", Some(Read), "One conversation, with what is set for it on this device.": ByChat => Chat = chat::get;
+    "chat.set", Some(Sending), "Mutes or archives a conversation on this device, or keeps a text to go on with; nobody is told.": ChatSet => Chat = chat::set;
     "history.list", Some(Read), "A page of a conversation.": HistoryList => History = message::history;
     "search.find", Some(Read), "Messages by their text, newest first.": SearchFind => List<Item> = message::search;
     "retention.show", Some(Read), "How long messages of a conversation stay.": ByChat => Retention = contact::retention_show;

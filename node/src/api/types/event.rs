@@ -133,6 +133,9 @@ pub struct Event {
     /// True when the message mentions this account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mentions_me: Option<bool>,
+    /// True when the conversation was muted here when the message came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted: Option<bool>,
     /// Where the message stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<ItemState>,

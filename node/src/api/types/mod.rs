@@ -3,6 +3,7 @@
 //! Names are camelCase, times are integer milliseconds since 1970 UTC and end in `At`, bytes are base64url without padding.
 //! Parameters refuse unknown fields (a typing error should not be silent); results may grow.
 
+mod chat;
 mod event;
 mod group;
 mod mesh;
@@ -13,6 +14,7 @@ mod relay;
 mod system;
 mod token;
 
+pub use chat::*;
 pub use event::*;
 pub use group::*;
 pub use mesh::*;

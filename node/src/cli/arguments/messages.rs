@@ -146,6 +146,67 @@ pub enum MsgCommand {
     Carry(CarryCommand),
 }
 
+/// `list`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// Those that are not archived.
+    Current,
+    /// Those that are archived.
+    Archived,
+    /// All.
+    All,
+}
+
+/// `chat`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ChatCommand {
+    /// Show what is set for a conversation on this device
+    Show {
+        /// A contact, a group, or `me`
+        to: String,
+    },
+    /// Notify me of nothing that comes in it
+    Mute {
+        /// A contact, a group, or `me`
+        to: String,
+        /// For how long, or always
+        #[arg(value_parser = parse_mute, required_unless_present = "off", conflicts_with = "off")]
+        time: Option<u32>,
+        /// Notify me again
+        #[arg(long)]
+        off: bool,
+    },
+    /// Keep it out of sight until a message comes, or for as long as it is muted
+    Archive {
+        /// A contact, a group, or `me`
+        to: String,
+        /// Show it again
+        #[arg(long)]
+        off: bool,
+    },
+    /// Keep a text to go on with later; without a text, print the one that is kept
+    Draft {
+        /// A contact, a group, or `me`
+        to: String,
+        /// The text, or - for standard input
+        text: Option<String>,
+        /// The message it will answer
+        #[arg(long, value_name = "ID", requires = "text")]
+        reply: Option<String>,
+        /// Forget it
+        #[arg(long, conflicts_with = "text")]
+        clear: bool,
+    },
+}
+
+/// Seconds; `always` is the largest number.
+fn parse_mute(text: &str) -> Result<u32, String> {
+    match text.trim() {
+        "always" => Ok(u32::MAX),
+        other => parse_duration(other).map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
+    }
+}
+
 /// `msg carry`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum CarryCommand {

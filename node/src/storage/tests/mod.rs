@@ -78,6 +78,7 @@ fn received(chat: ChatId, number: u64, body: &str) -> Event {
             path: silbo_protocol::step::Path::Relay,
             author: None,
             mentions_me: false,
+            muted: false,
         },
     }
 }
