@@ -125,7 +125,7 @@ pub(super) fn measure(settings: &Settings) -> Result<Large, Failure> {
         ts_ms: NOW.0,
         msg_id: vec![7; 12],
         lamport: 5_000,
-        kind: Some(plain::Kind::Text(proto::Text { body: "x".repeat(40), reply_to: Vec::new() })),
+        kind: Some(plain::Kind::Text(proto::Text { body: "x".repeat(40), ..proto::Text::default() })),
         ..proto::Plain::default()
     };
     large.post = transfer(&mut writer, &mut here, founder, &text, &mut chance, |_| Ok(()))?;

@@ -19,6 +19,7 @@ use silbo_protocol::wire::padding::{PadClass, pad};
 
 use super::broken;
 use crate::failure::Failure;
+use silbo_protocol::wire::proto::Text;
 
 const NOW: UnixTime = UnixTime(1_800_000_000_000);
 const DAY: u32 = 1_000;
@@ -58,7 +59,7 @@ pub(super) fn measure(devices: usize, seed: u64) -> Result<Others, Failure> {
     }
     let session_ms = begun.elapsed().as_secs_f64() * 1e3 / sessions.len() as f64;
 
-    let plain = silbo_protocol::wire::proto::Text { body: "x".repeat(40), reply_to: Vec::new() }.encode_to_vec();
+    let plain = Text { body: "x".repeat(40), ..Text::default() }.encode_to_vec();
     let mut sealed = Vec::new();
     let begun = Instant::now();
     for (from, _) in &mut sessions {
