@@ -152,6 +152,8 @@ pub const GROUP_TOPIC_BYTES_MAX: usize = 512;
 pub const GROUP_OWNERS_SPARED_MAX: usize = 8;
 /// Outgoing envelopes kept.
 pub const OUTBOX_MAX: usize = 50_000;
+/// Cards of followed invitations that a radio link is asked for when it comes up.
+pub const RADIO_CARDS_MAX: usize = 8;
 /// Links known at a time.
 pub const LINKS_MAX: usize = 512;
 /// Requests to one relay without an answer.

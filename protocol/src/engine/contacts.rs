@@ -331,6 +331,7 @@ impl Engine {
         if let Some(link) = self.best_link(&chat) {
             self.ask_for_card(chat, link, turn);
         }
+        self.ask_all_radios(chat, turn);
     }
 
     /// The invitation whose card is still wanted.

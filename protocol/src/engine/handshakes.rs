@@ -18,7 +18,7 @@ use crate::crypto::secret::Secret;
 use crate::delivery::outbox::{Departure, Flight, entry_key};
 use crate::identity::card::{self, VerifiedCard};
 use crate::identity::device_log::DeviceLog;
-use crate::ids::{AccountId, ChatId, InviteId, Preimage, SessionId, Tag};
+use crate::ids::{AccountId, ChatId, InviteId, LinkId, Preimage, SessionId, Tag};
 use crate::input::InviteKind;
 use crate::limits::{
     CONTACTS_MAX, FIRST_CONTACT_TTL_MS, HELLO_BYTES_MAX, PENDING_REQUESTS_MAX, SESSION_RESET_EVERY_MS, TEXT_TTL_MS,
@@ -46,12 +46,25 @@ enum Address {
 
 impl Engine {
     /// A sealed card arrived, from a relay or over a link.
-    pub(super) fn card_arrived(&mut self, blob_id: &[u8], sealed: &[u8], turn: &mut Turn) -> Result<(), StoreError> {
-        let wanted = self.contacts.keys().copied().find_map(|chat| {
-            let code = self.wanted_card(&chat)?;
-            (code.keys().blob_id.as_bytes() == blob_id).then_some((chat, code))
+    pub(super) fn card_arrived(
+        &mut self,
+        link: Option<LinkId>,
+        blob_id: &[u8],
+        sealed: &[u8],
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
+        let by_radio = link.and_then(|link| self.wanted_by_radio(blob_id, link));
+        let stranger = by_radio.is_some();
+        let wanted = by_radio.or_else(|| {
+            self.contacts.keys().copied().find_map(|chat| {
+                let code = self.wanted_card(&chat)?;
+                (code.keys().blob_id.as_bytes() == blob_id).then_some((chat, code))
+            })
         });
         let Some((chat, code)) = wanted else { return Ok(()) };
+        if stranger && sealed.is_empty() {
+            return Ok(()); // anybody near can say no; only the card itself proves who has made the invitation
+        }
         if sealed.is_empty() {
             return self.refuse_contact(chat, turn);
         }
@@ -61,6 +74,9 @@ impl Engine {
         let Some(bundle) = card.bundles.first().cloned() else { return Ok(()) };
         if !self.adopt_card(chat, &card) {
             return Ok(());
+        }
+        if let Some(state) = link.and_then(|link| self.links.get_mut(&link)) {
+            state.brought = Some(chat);
         }
         let (tag, preimage) = match code.kind {
             InviteKind::OneTime => {

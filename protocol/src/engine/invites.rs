@@ -330,7 +330,7 @@ impl Engine {
             .invites
             .values()
             .find(|i| {
-                i.keys.blob_id.as_bytes() == req.blob_id
+                (i.keys.blob_id.as_bytes() == req.blob_id || self.asked_by_radio(&i.keys, &req.blob_id, link))
                     && crate::crypto::mac::mac_matches(i.keys.request.expose(), &[&req.blob_id], &req.mac)
             })
             .map(|i| i.id);

@@ -42,6 +42,8 @@ pub(super) struct Link {
     pub(super) route: Route,
     /// The contact at the other end, proven by its token.
     pub(super) chat: Option<ChatId>,
+    /// The contact whose card came over this link: not proven, but who else would have had it.
+    pub(super) brought: Option<ChatId>,
     /// Malformed frames so far.
     bad_frames: u32,
     /// The Hello they sent last.
@@ -77,6 +79,7 @@ impl Engine {
             local,
             route,
             chat: None,
+            brought: None,
             their_hello: None,
             bad_frames: 0,
             own_nonce: None,
@@ -94,6 +97,9 @@ impl Engine {
         for chat in self.chats_hinted_at(&peer) {
             self.ask_for_card(chat, link, turn);
             self.drive_all(chat, turn)?;
+        }
+        if route == Route::Radio {
+            self.ask_by_radio(link, turn);
         }
         Ok(())
     }
@@ -182,7 +188,7 @@ impl Engine {
                 self.card_asked(link, &req, turn);
                 Ok(())
             }
-            Frame::CardRes(res) => self.card_arrived(&res.blob_id, &res.sealed, turn),
+            Frame::CardRes(res) => self.card_arrived(Some(link), &res.blob_id, &res.sealed, turn),
             Frame::Meet(meet) => self.meet_arrived(link, meet, turn),
             Frame::Reconcile(message) => self.reconcile_arrived(link, &message, turn),
             Frame::Have(offers) => {
@@ -296,7 +302,8 @@ impl Engine {
             return Some(*link);
         }
         let contact = self.contacts.get(chat)?;
-        let hinted = |l: &Link| l.chat.is_none() && contact.peers.iter().any(|p| p.peer == l.peer);
+        let named = |l: &Link| l.brought == Some(*chat) || contact.peers.iter().any(|p| p.peer == l.peer);
+        let hinted = |l: &Link| l.chat.is_none() && named(l);
         self.links.iter().filter(|(_, l)| hinted(l)).max_by_key(|(id, l)| (l.route, **id)).map(|(link, _)| *link)
     }
 

@@ -26,6 +26,7 @@ mod links;
 mod messages;
 mod outbound;
 mod pins;
+mod radio_cards;
 mod records;
 mod relays;
 mod serving;

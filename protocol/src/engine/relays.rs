@@ -636,7 +636,7 @@ impl Engine {
         const MISSES_MAX: u32 = 3;
         let Some(code) = self.wanted_card(&chat) else { return Ok(()) };
         if res.code == CODE_DONE && !res.blob.is_empty() {
-            return self.card_arrived(code.keys().blob_id.as_bytes(), &res.blob, turn);
+            return self.card_arrived(None, code.keys().blob_id.as_bytes(), &res.blob, turn);
         }
         let Some(contact) = self.contacts.get_mut(&chat) else { return Ok(()) };
         contact.card_misses += 1;
