@@ -10,10 +10,15 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(all(feature = "bluetooth", target_os = "linux"))]
+pub mod bluetooth;
+pub mod host_radio;
 #[cfg(feature = "internet")]
 pub mod internet;
 pub mod link;
 pub mod loopback;
 pub mod medium;
+pub mod packets;
+mod queue;
 
 pub use link::{Health, LinkCommand, LinkEvent, LinkIds};

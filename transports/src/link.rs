@@ -130,13 +130,26 @@ pub enum LinkCommand {
     },
 }
 
-/// Hands out link names, never one twice in a run. Media of one node share it by cloning.
+/// Hands out link names, never one twice in a run. Media of one kind in a node share it by cloning.
 #[derive(Clone, Debug, Default)]
 pub struct LinkIds(Arc<AtomicU64>);
 
+/// Names from here on are of radio links, so that whoever has several media knows where a link belongs.
+const RADIO_LINKS_FROM: u64 = 1 << 63;
+
 impl LinkIds {
+    /// Names for the links of radios.
+    pub fn of_radios() -> Self {
+        Self(Arc::new(AtomicU64::new(RADIO_LINKS_FROM)))
+    }
+
     /// A name no link has had.
     pub fn next_id(&self) -> LinkId {
         LinkId(self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
     }
+}
+
+/// Whether a link's name came from [`LinkIds::of_radios`].
+pub fn is_radio(link: LinkId) -> bool {
+    link.0 > RADIO_LINKS_FROM
 }

@@ -19,3 +19,7 @@ pub const INTERNET: Medium =
 
 /// Two ends in one process.
 pub const LOOPBACK: Medium = INTERNET;
+
+/// Small radios: the same frames, of which a megabyte may wait; that is a minute on the air.
+pub const RADIO: Medium =
+    Medium { frame_bytes_max: FRAME_BYTES_MAX, queue_frames_max: 256, queue_bytes_max: 4 * FRAME_BYTES_MAX };

@@ -1,13 +1,10 @@
 //! Frames on a byte stream: an unsigned varint length, then the bytes. Nothing here knows libp2p.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc;
 
-use crate::medium::Medium;
+use crate::queue::Drain;
 
 /// How a stream of frames ended.
 #[derive(Debug, thiserror::Error)]
@@ -75,48 +72,6 @@ pub(super) fn append_frame(out: &mut Vec<u8>, frame: &[u8]) {
     out.extend_from_slice(frame);
 }
 
-/// The sending end of a link's bounded queue.
-#[derive(Debug)]
-pub(super) struct Queue {
-    frames: mpsc::Sender<Vec<u8>>,
-    bytes: Arc<AtomicUsize>,
-    medium: Medium,
-}
-
-/// The draining end.
-#[derive(Debug)]
-pub(super) struct Drain {
-    frames: mpsc::Receiver<Vec<u8>>,
-    bytes: Arc<AtomicUsize>,
-}
-
-/// A frame did not fit: the link is too slow for what it is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full;
-
-/// A queue for one link.
-pub(super) fn queue(medium: Medium) -> (Queue, Drain) {
-    let (sender, receiver) = mpsc::channel(medium.queue_frames_max);
-    let bytes = Arc::new(AtomicUsize::new(0));
-    (Queue { frames: sender, bytes: bytes.clone(), medium }, Drain { frames: receiver, bytes })
-}
-
-impl Queue {
-    /// Queues a frame without waiting. Frames over the medium's size are refused like those that find no room.
-    pub(super) fn push(&self, frame: Vec<u8>) -> Result<(), Full> {
-        let len = frame.len();
-        if len > self.medium.frame_bytes_max {
-            return Err(Full);
-        }
-        let queued = self.bytes.fetch_add(len, Ordering::Relaxed).saturating_add(len);
-        if queued > self.medium.queue_bytes_max || self.frames.try_send(frame).is_err() {
-            self.bytes.fetch_sub(len, Ordering::Relaxed);
-            return Err(Full);
-        }
-        Ok(())
-    }
-}
-
 /// Writes queued frames until the queue's other end is gone: as many as are waiting in one write, one flush when the
 /// queue is empty.
 ///
@@ -126,19 +81,19 @@ pub(super) async fn write_frames(stream: &mut (impl AsyncWrite + Unpin), drain: 
     /// Enough to fill many packets, little enough to keep for every link.
     const BATCH_BYTES: usize = 32 * 1024;
     let mut batch = Vec::new();
-    while let Some(frame) = drain.frames.recv().await {
+    while let Some(frame) = drain.next().await {
         let mut taken = frame.len();
         append_frame(&mut batch, &frame);
         while batch.len() < BATCH_BYTES {
-            let Ok(frame) = drain.frames.try_recv() else {
+            let Some(frame) = drain.waiting() else {
                 break;
             };
             taken = taken.saturating_add(frame.len());
             append_frame(&mut batch, &frame);
         }
         stream.write_all(&batch).await?;
-        drain.bytes.fetch_sub(taken, Ordering::Relaxed);
-        if drain.frames.is_empty() {
+        drain.done(taken);
+        if drain.is_empty() {
             stream.flush().await?;
             batch = Vec::new();
         } else {
@@ -150,12 +105,15 @@ pub(super) async fn write_frames(stream: &mut (impl AsyncWrite + Unpin), drain: 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use futures::executor::block_on;
     use futures::io::Cursor;
     use silbo_protocol::limits::FRAME_BYTES_MAX;
 
     use super::*;
     use crate::medium::INTERNET;
+    use crate::queue::queue;
 
     fn read(bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
         block_on(read_frame(&mut Cursor::new(bytes), FRAME_BYTES_MAX))
@@ -191,35 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_by_count_and_by_bytes() {
-        let (queue, drain) = queue(INTERNET);
-        for _ in 0..INTERNET.queue_frames_max {
-            assert_eq!(queue.push(vec![1]), Ok(()));
-        }
-        assert_eq!(queue.push(vec![1]), Err(Full));
-        drop(drain);
-
-        let (queue, _drain) = super::queue(INTERNET);
-        for _ in 0..16 {
-            assert_eq!(queue.push(vec![1; FRAME_BYTES_MAX]), Ok(()));
-        }
-        assert_eq!(queue.push(vec![1]), Err(Full));
-    }
-
-    #[test]
-    fn a_frame_over_the_limit_never_enters_the_queue() {
-        let (queue, _drain) = queue(INTERNET);
-        assert_eq!(queue.push(vec![0; FRAME_BYTES_MAX + 1]), Err(Full));
-        assert_eq!(queue.push(vec![0; FRAME_BYTES_MAX]), Ok(()));
-    }
-
-    #[test]
     fn writing_drains_the_queue_in_order() {
         let (queue, mut drain) = queue(INTERNET);
         for i in 0..100u8 {
             queue.push(vec![i; 3]).expect("room");
         }
-        let bytes = queue.bytes.clone();
+        let bytes = queue.bytes();
         drop(queue);
         let mut out = Vec::new();
         block_on(write_frames(&mut out, &mut drain)).expect("a vector takes everything");

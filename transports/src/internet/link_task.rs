@@ -21,9 +21,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::framing::{Drain, FrameError, read_frame, write_frames};
+use super::framing::{FrameError, read_frame, write_frames};
 use crate::link::LinkEvent;
 use crate::medium::INTERNET;
+use crate::queue::Drain;
 
 /// The acceptor takes the stream.
 const ACCEPT: u8 = 0x01;

@@ -57,6 +57,8 @@ const UNUSED_CONNECTION: Duration = Duration::from_secs(20);
 pub struct Internet {
     /// What happens.
     pub events: mpsc::Receiver<LinkEvent>,
+    /// Where another medium of the same node puts what happens on it.
+    pub events_in: mpsc::WeakSender<LinkEvent>,
     /// What to do. A full channel is an answer: try later.
     pub commands: mpsc::Sender<LinkCommand>,
     /// How it looks.
@@ -126,6 +128,7 @@ pub async fn start(settings: InternetSettings) -> Result<Internet, StartError> {
     let stop = CancellationToken::new();
     let (events_out, events) = mpsc::channel(EVENTS_MAX);
     let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
+    let events_in = events_out.downgrade();
     let channels = driver::Channels { events: events_out, commands: commands_in, stop: stop.clone() };
     let mut driver = driver::Driver::new(swarm, settings, reach, tasks, channels);
     if let Some(error) = mdns_error {
@@ -136,7 +139,7 @@ pub async fn start(settings: InternetSettings) -> Result<Internet, StartError> {
     let local = address::peer_key(&peer);
     let driver = tokio::spawn(driver.run());
     let running = Running { driver, stop: stop.clone(), _stop_on_drop: stop.drop_guard() };
-    Ok(Internet { events, commands, snapshot, local, running })
+    Ok(Internet { events, events_in, commands, snapshot, local, running })
 }
 
 impl Internet {

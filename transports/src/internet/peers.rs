@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use super::address::{dialable, ip, is_circuit, peer_id, peer_key, route};
 use super::clock::unix_ms;
 use super::driver::{Driver, Due};
-use super::framing::{Full, Queue, queue};
 use super::link_task::{LinkTask, Note, Role, await_accept, offer_replacement};
 use super::reach::Source;
 use crate::link::LinkEvent;
 use crate::medium::INTERNET;
+use crate::queue::{Full, Queue, queue};
 
 /// A dial that has led to no link by then has failed.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);

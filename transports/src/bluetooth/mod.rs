@@ -1,0 +1,273 @@
+//! Bluetooth LE on Linux: scanning and dialling through btleplug, advertising and serving GATT through BlueZ (bluer).
+//!
+//! ```text
+//!   supervisor ─┬─ peripheral   advertisement; slots that centrals claim      ──┐
+//!               ├─ central      who is heard, whom to dial, one pump a link   ──┤ Pipe ─▶ host_radio::Hub
+//!               └─ adapter gone or off: everything ends, and begins again when it is back
+//! ```
+//! A link is a slot: two characteristics, one the central writes without response, one that notifies. BlueZ has one
+//! notification session a characteristic and not one a central, so a server has [`SLOTS`] pairs, and a central claims a
+//! free one by writing a single zero byte with response.
+
+pub mod advert;
+mod central;
+mod connections;
+mod peripheral;
+
+use std::time::Duration;
+
+use bluer::AdapterEvent;
+use futures::StreamExt as _;
+use rand::Rng;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use crate::host_radio::{self, Pipe, RadioSnapshot};
+use crate::packets::Instance;
+use crate::packets::packet::{PACKET_BYTES_MAX, PACKET_BYTES_MIN};
+use advert::Advert;
+
+/// Links a node serves at a time.
+pub const SLOTS: u8 = 4;
+/// The service every node offers; also the name of its advertisement's data.
+pub const SERVICE: Uuid = Uuid::from_u128(0x5e61_c3a4_9d0b_4f7e_8b52_1f0d_7a90_0000);
+/// What a central writes to claim a slot; no packet of a link is a single zero.
+const CLAIM: &[u8] = &[0];
+/// Pause before the radio is tried again, doubled up to the second.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The characteristic a central writes in this slot.
+fn rx(slot: u8) -> Uuid {
+    Uuid::from_u128(SERVICE.as_u128() | 0x100 | u128::from(slot))
+}
+
+/// The characteristic that notifies in this slot.
+fn tx(slot: u8) -> Uuid {
+    Uuid::from_u128(SERVICE.as_u128() | 0x200 | u128::from(slot))
+}
+
+/// What an ATT MTU leaves for a packet.
+fn packet_bytes(mtu: usize) -> usize {
+    mtu.saturating_sub(3).clamp(PACKET_BYTES_MIN, PACKET_BYTES_MAX)
+}
+
+/// Settings of the radio.
+#[derive(Clone, Debug)]
+pub struct BluetoothSettings {
+    /// `hci0` and so on; `None` takes the system's first.
+    pub adapter: Option<String>,
+    /// How long a rotating id stays on the air.
+    pub rotation: Duration,
+}
+
+impl Default for BluetoothSettings {
+    fn default() -> Self {
+        Self { adapter: None, rotation: Duration::from_secs(15 * 60) }
+    }
+}
+
+/// Whether the radio works.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BluetoothState {
+    /// It was not tried yet.
+    #[default]
+    Starting,
+    /// It advertises and scans.
+    On,
+    /// It does not, and why, in words.
+    Off(String),
+}
+
+/// Somebody who is heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// What it is called for now.
+    pub rid: [u8; 6],
+    /// How well it is heard, in dBm.
+    pub rssi: Option<i16>,
+    /// Seconds since it was heard last.
+    pub heard_s: u64,
+    /// There is a link to it.
+    pub linked: bool,
+}
+
+/// How the radio looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BluetoothSnapshot {
+    /// Whether it works.
+    pub state: BluetoothState,
+    /// The adapter in use.
+    pub adapter: Option<String>,
+    /// Nodes that are heard.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// A running radio. Dropping it ends it, without waiting.
+#[derive(Debug)]
+pub struct Bluetooth {
+    /// How it looks.
+    pub snapshot: watch::Receiver<BluetoothSnapshot>,
+    /// Ends it.
+    pub running: Running,
+}
+
+/// The right to end a radio.
+#[derive(Debug)]
+pub struct Running {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Running {
+    /// Takes the advertisement off the air, ends the connections and returns when no task is left.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the Bluetooth transport ended badly");
+        }
+    }
+}
+
+/// What connects the radio with its hub.
+#[derive(Clone, Debug)]
+pub struct HubEnds {
+    /// Where connections go.
+    pub pipes: mpsc::Sender<Pipe>,
+    /// What this node is called; the radio changes it.
+    pub name: watch::Sender<Instance>,
+    /// Who is linked.
+    pub links: watch::Receiver<RadioSnapshot>,
+}
+
+impl HubEnds {
+    /// The ends of this hub.
+    pub fn of(hub: &host_radio::Hub) -> Self {
+        Self { pipes: hub.pipes.clone(), name: hub.name.clone(), links: hub.snapshot.clone() }
+    }
+
+    fn linked(&self, rid: [u8; 6]) -> bool {
+        self.links.borrow().links.iter().any(|link| link.instance.rid() == rid)
+    }
+}
+
+/// Why the radio does not work.
+#[derive(Debug, thiserror::Error)]
+enum RadioError {
+    #[error("the Bluetooth service does not answer: {0}")]
+    Service(bluer::Error),
+    #[error("there is no Bluetooth adapter")]
+    NoAdapter,
+    #[error("Bluetooth is switched off")]
+    SwitchedOff,
+    #[error("Bluetooth does not work: {0}")]
+    BlueZ(#[from] bluer::Error),
+    #[error("Bluetooth does not work: {0}")]
+    Central(#[from] btleplug::Error),
+}
+
+/// Starts the radio. A machine without one only says so in the snapshot. Must be called inside a tokio runtime.
+pub fn start(settings: BluetoothSettings, hub: HubEnds) -> Bluetooth {
+    let snapshot = watch::Sender::new(BluetoothSnapshot::default());
+    let seen = snapshot.subscribe();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(supervise(settings, hub, snapshot, stop.clone()));
+    let running = Running { task, stop: stop.clone(), _stop_on_drop: stop.drop_guard() };
+    Bluetooth { snapshot: seen, running }
+}
+
+/// Runs the radio as long as it works, and tries again when it does not.
+async fn supervise(
+    settings: BluetoothSettings,
+    hub: HubEnds,
+    snapshot: watch::Sender<BluetoothSnapshot>,
+    stop: CancellationToken,
+) {
+    let mut pause = TRY_AGAIN.0;
+    loop {
+        let began = Instant::now();
+        let ended = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            ended = run(&settings, &hub, &snapshot) => Some(ended),
+        };
+        let Some(ended) = ended else { return };
+        let why = match ended {
+            Ok(()) => "the Bluetooth service has gone".to_owned(),
+            Err(problem) => problem.to_string(),
+        };
+        let off = BluetoothSnapshot { state: BluetoothState::Off(why.clone()), ..BluetoothSnapshot::default() };
+        if snapshot.send_replace(off.clone()) != off {
+            tracing::info!(why, "no Bluetooth");
+        }
+        pause = if began.elapsed() > TRY_AGAIN.1 { TRY_AGAIN.0 } else { (pause * 2).min(TRY_AGAIN.1) };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = sleep_until(Instant::now() + pause) => {}
+        }
+    }
+}
+
+/// One life of the radio, from a working adapter until it is gone.
+async fn run(
+    settings: &BluetoothSettings,
+    hub: &HubEnds,
+    snapshot: &watch::Sender<BluetoothSnapshot>,
+) -> Result<(), RadioError> {
+    let session = bluer::Session::new().await.map_err(RadioError::Service)?;
+    let name = match &settings.adapter {
+        Some(name) => name.clone(),
+        None => {
+            let names = session.adapter_names().await.map_err(RadioError::Service)?;
+            names.into_iter().min().ok_or(RadioError::NoAdapter)?
+        }
+    };
+    let adapter = session.adapter(&name).map_err(|_| RadioError::NoAdapter)?;
+    match adapter.is_powered().await {
+        Ok(true) => {}
+        Ok(false) => return Err(RadioError::SwitchedOff),
+        Err(error) if error.kind == bluer::ErrorKind::NotFound => return Err(RadioError::NoAdapter),
+        Err(error) => return Err(RadioError::Service(error)),
+    }
+    let mut events = std::pin::pin!(adapter.events().await?);
+    let connections = connections::Connections::default();
+    let _served = peripheral::serve(&adapter, &hub.pipes, &connections).await?;
+    let mut on_air = Some(peripheral::advertise(&adapter, &advert(hub)).await?);
+    let central = central::Central::new(&name, hub.clone(), connections).await?;
+    snapshot.send_modify(|shown| (shown.state, shown.adapter) = (BluetoothState::On, Some(name.clone())));
+    tracing::info!(adapter = name, "Bluetooth is on");
+    let central = central.run(snapshot);
+    tokio::pin!(central);
+    let mut rotate = Instant::now() + settings.rotation;
+    loop {
+        tokio::select! {
+            ended = &mut central => return ended,
+            event = events.next() => match event {
+                None => return Ok(()),
+                Some(AdapterEvent::PropertyChanged(bluer::AdapterProperty::Powered(false))) => {
+                    return Err(RadioError::SwitchedOff);
+                }
+                Some(_) => {}
+            },
+            () = sleep_until(rotate) => {
+                // Off the air first: the two ids are never heard side by side.
+                drop(on_air.take());
+                hub.name.send_replace(host_radio::new_instance());
+                on_air = Some(peripheral::advertise(&adapter, &advert(hub)).await?);
+                tracing::debug!("a new id is on the air");
+                rotate = Instant::now() + settings.rotation;
+            }
+        }
+    }
+}
+
+/// What is on the air until the next rotation.
+fn advert(hub: &HubEnds) -> Advert {
+    let mut digest = [0; 2];
+    rand::rng().fill_bytes(&mut digest);
+    Advert { roles: 0, rid: hub.name.borrow().rid(), load: 0, digest }
+}

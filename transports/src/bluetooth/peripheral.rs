@@ -1,0 +1,235 @@
+//! The end that is dialled: the advertisement, and slots that centrals claim.
+
+use std::time::Duration;
+
+use bluer::adv::{Advertisement, AdvertisementHandle};
+use bluer::gatt::CharacteristicWriter;
+use bluer::gatt::local::{
+    Application, ApplicationHandle, Characteristic, CharacteristicControl, CharacteristicControlEvent,
+    CharacteristicNotify, CharacteristicNotifyMethod, CharacteristicWrite, CharacteristicWriteMethod, ReqError,
+    Service, characteristic_control,
+};
+use bluer::{Adapter, Address};
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::advert::Advert;
+use super::connections::{Connections, OnConnection};
+use super::{CLAIM, SERVICE, SLOTS, packet_bytes, rx, tx};
+use crate::host_radio::{Pipe, PipeEnd, pipe};
+use crate::packets::End;
+
+/// A slot that was claimed and is not listened to is free again after this long.
+const UNHEARD: Duration = Duration::from_secs(5);
+/// Packets that wait for the radio; the link's window is larger, so the radio never waits for the link.
+const AHEAD: usize = 4;
+/// What bluer has taken off the MTU it reports.
+const BLUER_KEEPS: usize = 5;
+/// Writes that wait for a slot; more are dropped and sent again.
+const WRITES_MAX: usize = 64;
+
+/// The served slots. Dropping it ends them.
+pub(super) struct Served {
+    _application: ApplicationHandle,
+    _slots: JoinSet<()>,
+}
+
+/// Puts an advertisement on the air; dropping the handle takes it off.
+pub(super) async fn advertise(adapter: &Adapter, advert: &Advert) -> bluer::Result<AdvertisementHandle> {
+    let advertisement = Advertisement {
+        service_data: [(SERVICE, advert.write().to_vec())].into(),
+        discoverable: Some(true),
+        ..Advertisement::default()
+    };
+    adapter.advertise(advertisement).await
+}
+
+/// A write that came in.
+struct Write {
+    device: Address,
+    bytes: Vec<u8>,
+    /// For a claim: whether it was granted.
+    claim: Option<oneshot::Sender<bool>>,
+}
+
+/// Serves the slots; connections go to `pipes`.
+pub(super) async fn serve(
+    adapter: &Adapter,
+    pipes: &mpsc::Sender<Pipe>,
+    connections: &Connections,
+) -> bluer::Result<Served> {
+    let mut slots = JoinSet::new();
+    let mut characteristics = Vec::new();
+    for slot in 0..SLOTS {
+        let (writes_in, writes) = mpsc::channel(WRITES_MAX);
+        let (control, control_handle) = characteristic_control();
+        characteristics.push(Characteristic {
+            uuid: rx(slot),
+            write: Some(CharacteristicWrite {
+                write: true,
+                write_without_response: true,
+                method: CharacteristicWriteMethod::Fun(Box::new(move |bytes, request| {
+                    written(writes_in.clone(), request.device_address, bytes).boxed()
+                })),
+                ..CharacteristicWrite::default()
+            }),
+            ..Characteristic::default()
+        });
+        characteristics.push(Characteristic {
+            uuid: tx(slot),
+            notify: Some(CharacteristicNotify {
+                notify: true,
+                method: CharacteristicNotifyMethod::Io,
+                ..CharacteristicNotify::default()
+            }),
+            control_handle,
+            ..Characteristic::default()
+        });
+        let (adapter, pipes, connections) = (adapter.clone(), pipes.clone(), connections.clone());
+        let slot = Slot { adapter, pipes, connections, held: None };
+        slots.spawn(slot.run(writes, control));
+    }
+    let service = Service { uuid: SERVICE, primary: true, characteristics, ..Service::default() };
+    let application = Application { services: vec![service], ..Application::default() };
+    Ok(Served { _application: adapter.serve_gatt_application(application).await?, _slots: slots })
+}
+
+async fn written(writes: mpsc::Sender<Write>, device: Address, bytes: Vec<u8>) -> Result<(), ReqError> {
+    if bytes != CLAIM {
+        // A full slot drops it: whoever wrote it sends it again.
+        return writes.try_send(Write { device, bytes, claim: None }).map_err(|_| ReqError::InProgress);
+    }
+    let (claim, granted) = oneshot::channel();
+    writes.try_send(Write { device, bytes, claim: Some(claim) }).map_err(|_| ReqError::InProgress)?;
+    if granted.await.unwrap_or(false) { Ok(()) } else { Err(ReqError::NotPermitted) }
+}
+
+/// One slot and who has it.
+struct Slot {
+    adapter: Adapter,
+    pipes: mpsc::Sender<Pipe>,
+    connections: Connections,
+    held: Option<Held>,
+}
+
+struct Held {
+    device: Address,
+    on: OnConnection,
+    end: PipeEnd,
+    /// Until the central listens.
+    pipe: Option<Pipe>,
+    writer: Option<CharacteristicWriter>,
+    /// When the slot is free again unless somebody listens.
+    until: Instant,
+}
+
+enum Happened {
+    Write(Option<Write>),
+    Listens(Option<CharacteristicControlEvent>),
+    Packet(Option<Vec<u8>>),
+    Unheard,
+    Left,
+}
+
+impl Slot {
+    async fn run(mut self, mut writes: mpsc::Receiver<Write>, mut control: CharacteristicControl) {
+        loop {
+            match self.next(&mut writes, &mut control).await {
+                Happened::Write(None) | Happened::Listens(None) => return,
+                Happened::Write(Some(write)) => self.on_write(write),
+                Happened::Listens(Some(CharacteristicControlEvent::Notify(writer))) => self.on_listens(writer),
+                Happened::Listens(Some(_)) => {}
+                Happened::Packet(Some(packet)) => self.send(&packet).await,
+                Happened::Packet(None) => self.hang_up().await,
+                Happened::Unheard => self.held = None,
+                Happened::Left => {
+                    if let Some(held) = &mut self.held {
+                        // Another subscriber replaces the session; its own end of it comes next, or the central is gone.
+                        (held.writer, held.until) = (None, Instant::now() + Duration::from_secs(1));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self, writes: &mut mpsc::Receiver<Write>, control: &mut CharacteristicControl) -> Happened {
+        let Some(held) = &mut self.held else {
+            return tokio::select! {
+                write = writes.recv() => Happened::Write(write),
+                event = control.next() => Happened::Listens(event),
+            };
+        };
+        let Held { end, writer, until, .. } = held;
+        match writer {
+            None => tokio::select! {
+                write = writes.recv() => Happened::Write(write),
+                event = control.next() => Happened::Listens(event),
+                () = sleep_until(*until) => Happened::Unheard,
+            },
+            Some(writer) => tokio::select! {
+                write = writes.recv() => Happened::Write(write),
+                event = control.next() => Happened::Listens(event),
+                packet = end.outgoing.recv() => Happened::Packet(packet),
+                _ = writer.closed() => Happened::Left,
+            },
+        }
+    }
+
+    fn on_write(&mut self, write: Write) {
+        let Some(claim) = write.claim else {
+            if let Some(held) = self.held.as_ref().filter(|held| held.device == write.device)
+                && held.end.incoming.try_send(write.bytes).is_err()
+            {
+                tracing::trace!("a packet was dropped: the link is busy");
+            }
+            return;
+        };
+        let free = self.held.as_ref().is_none_or(|held| held.device == write.device);
+        if free {
+            // Somebody who claims its own slot again has lost the link it had there.
+            let (pipe, end) = pipe(End::Listener, packet_bytes(0), AHEAD);
+            let until = Instant::now() + UNHEARD;
+            let on = self.connections.enter(write.device.0);
+            self.held = Some(Held { device: write.device, on, end, pipe: Some(pipe), writer: None, until });
+        }
+        if claim.send(free).is_err() {
+            tracing::trace!("a claim was given up");
+        }
+    }
+
+    fn on_listens(&mut self, writer: CharacteristicWriter) {
+        let Some(held) = &mut self.held else { return };
+        held.end.packet_bytes.send_replace(packet_bytes(writer.mtu() + BLUER_KEEPS));
+        held.writer = Some(writer);
+        if let Some(pipe) = held.pipe.take()
+            && self.pipes.try_send(pipe).is_err()
+        {
+            self.held = None;
+        }
+    }
+
+    async fn send(&mut self, packet: &[u8]) {
+        let Some(writer) = self.held.as_ref().and_then(|held| held.writer.as_ref()) else { return };
+        if let Err(problem) = writer.send(packet).await {
+            tracing::debug!(%problem, "a notification could not be sent");
+            if let Some(held) = &mut self.held {
+                (held.writer, held.until) = (None, Instant::now() + Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// The link is over; so is the connection, unless it carries another.
+    async fn hang_up(&mut self) {
+        let Some(Held { device, on, .. }) = self.held.take() else { return };
+        drop(on);
+        if self.connections.used(device.0) {
+            return;
+        }
+        let gone = async { self.adapter.device(device)?.disconnect().await };
+        if let Err(problem) = gone.await {
+            tracing::debug!(%problem, "a central did not have to be sent away");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Links over radios that carry packets: of this machine (`bluetooth`), or of an app this node lives in.
+//!
+//! ```text
+//!   radio ── Pipe ──▶ hub ── one task a pipe ──▶ LinkEvent
+//!                      ▲  LinkCommand
+//! ```
+//! A radio hands over a [`Pipe`] for each connection: packets in, packets out, how large they may be. Closing its
+//! channels ends the link, and an ended link closes the channels. The hub keeps one link for each pair of nodes, says
+//! which neighbours are linked, and tells all of them when this node takes a new name.
+
+mod pipe_task;
+
+use std::collections::BTreeMap;
+
+use rand::Rng;
+use silbo_protocol::ids::LinkId;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::link::{LinkCommand, LinkEvent, LinkIds};
+use crate::medium::RADIO;
+use crate::packets::{End, Instance};
+use crate::queue::{Queue, queue};
+use pipe_task::PipeTask;
+
+/// Connections that may be open; the memory of all of them is bounded by it.
+pub const PIPES_MAX: usize = 32;
+/// Of these, connections whose handshake is not done. One more is dropped at once.
+pub const HALF_OPEN_MAX: usize = 8;
+/// Commands, pipes and notes that may wait for the hub.
+const WAITING_MAX: usize = 256;
+/// Packets a radio may be ahead of a link, in either direction.
+pub const PIPE_PACKETS: usize = 64;
+
+/// One connection of a radio.
+#[derive(Debug)]
+pub struct Pipe {
+    /// Which end dialled.
+    pub end: End,
+    /// How large a packet may be; may change.
+    pub packet_bytes: watch::Receiver<usize>,
+    /// Packets from the other end. Closed: the connection is gone.
+    pub incoming: mpsc::Receiver<Vec<u8>>,
+    /// Packets to the other end; its bound is what the radio takes ahead. Closed: the connection is gone.
+    pub outgoing: mpsc::Sender<Vec<u8>>,
+}
+
+/// The radio's end of a [`Pipe`].
+#[derive(Debug)]
+pub struct PipeEnd {
+    /// The radio puts packets that arrived here.
+    pub incoming: mpsc::Sender<Vec<u8>>,
+    /// The radio takes packets to send from here. `None`: the link is over, close the connection.
+    pub outgoing: mpsc::Receiver<Vec<u8>>,
+    /// The radio says here when the size of packets changes.
+    pub packet_bytes: watch::Sender<usize>,
+}
+
+/// Makes a pipe for a connection; `ahead` packets may wait for the radio.
+pub fn pipe(end: End, packet_bytes: usize, ahead: usize) -> (Pipe, PipeEnd) {
+    let (incoming_in, incoming) = mpsc::channel(PIPE_PACKETS);
+    let (outgoing, outgoing_out) = mpsc::channel(ahead.clamp(1, PIPE_PACKETS));
+    let (size_in, size) = watch::channel(packet_bytes);
+    let radio = PipeEnd { incoming: incoming_in, outgoing: outgoing_out, packet_bytes: size_in };
+    (Pipe { end, packet_bytes: size, incoming, outgoing }, radio)
+}
+
+/// How the radio links look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RadioSnapshot {
+    /// Links that are up, with what their other ends are called now.
+    pub links: Vec<RadioLink>,
+    /// Connections whose handshake is not done.
+    pub half_open: usize,
+    /// Connections refused because there were too many.
+    pub refused: u64,
+    /// Second links between the same two nodes that were closed.
+    pub doubles: u64,
+}
+
+/// One radio link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RadioLink {
+    /// Its name.
+    pub link: LinkId,
+    /// What the other end calls itself.
+    pub instance: Instance,
+    /// Which end dialled.
+    pub end: End,
+}
+
+/// A running hub. Dropping it ends its links, without waiting.
+#[derive(Debug)]
+pub struct Hub {
+    /// What to do with links. A full channel is an answer: try later.
+    pub commands: mpsc::Sender<LinkCommand>,
+    /// Where radios hand over connections.
+    pub pipes: mpsc::Sender<Pipe>,
+    /// What this node calls itself.
+    pub name: watch::Sender<Instance>,
+    /// How it looks.
+    pub snapshot: watch::Receiver<RadioSnapshot>,
+    /// Ends it.
+    pub running: Running,
+}
+
+/// The right to end a hub whose channels were handed on.
+#[derive(Debug)]
+pub struct Running {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Running {
+    /// Ends every link and returns when no task is left.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the radio hub ended badly");
+        }
+    }
+}
+
+/// 16 fresh random bytes for a name.
+pub fn new_instance() -> Instance {
+    let mut name = [0; 16];
+    rand::rng().fill_bytes(&mut name);
+    Instance(name)
+}
+
+/// Starts a hub, which puts what happens into `events`. Must be called inside a tokio runtime.
+pub fn start(link_ids: LinkIds, events: mpsc::Sender<LinkEvent>) -> Hub {
+    let (commands, commands_in) = mpsc::channel(WAITING_MAX);
+    let (pipes, pipes_in) = mpsc::channel(PIPES_MAX);
+    let (notes_out, notes) = mpsc::channel(WAITING_MAX);
+    let name = watch::Sender::new(new_instance());
+    let snapshot = watch::Sender::new(RadioSnapshot::default());
+    let seen = snapshot.subscribe();
+    let stop = CancellationToken::new();
+    let state = State {
+        link_ids,
+        events,
+        notes_out,
+        name: name.subscribe(),
+        pipes: BTreeMap::new(),
+        shown: RadioSnapshot::default(),
+        snapshot,
+        tasks: TaskTracker::new(),
+        stop: stop.clone(),
+    };
+    let task = tokio::spawn(state.run(commands_in, pipes_in, notes));
+    let running = Running { task, stop: stop.clone(), _stop_on_drop: stop.drop_guard() };
+    Hub { commands, pipes, name, snapshot: seen, running }
+}
+
+/// What the task of a pipe tells the hub.
+#[derive(Debug)]
+enum Note {
+    /// The handshake is done. The answer is whether this is the link to keep.
+    Agreed { link: LinkId, instance: Instance, keep: oneshot::Sender<bool> },
+    /// The other end has a new name.
+    Renamed { link: LinkId, instance: Instance },
+    /// It is over.
+    Ended { link: LinkId },
+}
+
+struct Open {
+    end: End,
+    instance: Option<Instance>,
+    queue: Queue,
+    close: CancellationToken,
+}
+
+impl Open {
+    /// An open link to this node.
+    fn is(&self, instance: Instance) -> bool {
+        self.instance == Some(instance) && !self.close.is_cancelled()
+    }
+}
+
+struct State {
+    link_ids: LinkIds,
+    events: mpsc::Sender<LinkEvent>,
+    notes_out: mpsc::Sender<Note>,
+    name: watch::Receiver<Instance>,
+    pipes: BTreeMap<LinkId, Open>,
+    shown: RadioSnapshot,
+    snapshot: watch::Sender<RadioSnapshot>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl State {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<LinkCommand>,
+        mut pipes: mpsc::Receiver<Pipe>,
+        mut notes: mpsc::Receiver<Note>,
+    ) {
+        let stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(note) = notes.recv() => self.on_note(note),
+                command = commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                Some(pipe) = pipes.recv() => self.on_pipe(pipe),
+            }
+            self.show();
+        }
+        self.stop.cancel();
+        self.pipes.clear();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn on_command(&mut self, command: LinkCommand) {
+        match command {
+            LinkCommand::Frame { link, bytes } => {
+                let Some(open) = self.pipes.get(&link) else { return };
+                if open.queue.push(bytes).is_err() {
+                    tracing::debug!(%link, "the radio is too slow for what it is given: closed");
+                    open.close.cancel();
+                }
+            }
+            LinkCommand::Close { link } => {
+                if let Some(open) = self.pipes.get(&link) {
+                    open.close.cancel();
+                }
+            }
+            // Radios look around by themselves; nobody is dialled by an address, and there is no DHT.
+            LinkCommand::LookAround
+            | LinkCommand::Dial { .. }
+            | LinkCommand::ReserveCircuit { .. }
+            | LinkCommand::PublishRecord { .. }
+            | LinkCommand::FindRecord { .. } => {}
+        }
+    }
+
+    fn on_pipe(&mut self, pipe: Pipe) {
+        let half_open = self.pipes.values().filter(|open| open.instance.is_none()).count();
+        if self.pipes.len() >= PIPES_MAX || half_open >= HALF_OPEN_MAX {
+            self.shown.refused += 1;
+            return; // dropping it closes its channels
+        }
+        let link = self.link_ids.next_id();
+        let (frames, drain) = queue(RADIO);
+        let close = CancellationToken::new();
+        let end = pipe.end;
+        let task = PipeTask {
+            link,
+            pipe,
+            drain,
+            events: self.events.clone(),
+            notes: self.notes_out.clone(),
+            name: self.name.clone(),
+            close: close.clone(),
+            stop: self.stop.clone(),
+        };
+        self.pipes.insert(link, Open { end, instance: None, queue: frames, close });
+        self.tasks.spawn(task.run());
+    }
+
+    fn on_note(&mut self, note: Note) {
+        match note {
+            Note::Agreed { link, instance, keep } => {
+                let kept = self.settle(link, instance);
+                if keep.send(kept).is_err() {
+                    tracing::trace!(%link, "the link ended while it was agreed on");
+                }
+            }
+            Note::Renamed { link, instance } => {
+                if let Some(open) = self.pipes.get_mut(&link) {
+                    open.instance = Some(instance);
+                }
+            }
+            Note::Ended { link } => {
+                self.pipes.remove(&link);
+            }
+        }
+    }
+
+    /// Whether this link to `instance` is kept. Of two, both ends keep the one that the lower name has dialled; of two
+    /// in one direction the later, because its dialler has lost the other.
+    fn settle(&mut self, link: LinkId, instance: Instance) -> bool {
+        let own = *self.name.borrow();
+        let Some(end) = self.pipes.get(&link).map(|open| open.end) else { return false };
+        if instance == own {
+            return false; // our own advertisement, heard by another radio of ours
+        }
+        let preferred = if own < instance { End::Dialler } else { End::Listener };
+        let mut others: Vec<&mut Open> = self.pipes.values_mut().filter(|open| open.is(instance)).collect();
+        if !others.is_empty() {
+            self.shown.doubles += 1;
+            if end != preferred && others.iter().any(|open| open.end == preferred) {
+                return false;
+            }
+            for open in &mut others {
+                open.close.cancel();
+            }
+        }
+        if let Some(open) = self.pipes.get_mut(&link) {
+            open.instance = Some(instance);
+        }
+        true
+    }
+
+    fn show(&mut self) {
+        let links = self.pipes.iter().filter_map(|(link, open)| {
+            let instance = open.instance.filter(|_| !open.close.is_cancelled())?;
+            Some(RadioLink { link: *link, instance, end: open.end })
+        });
+        self.shown.links = links.collect();
+        self.shown.half_open = self.pipes.values().filter(|open| open.instance.is_none()).count();
+        self.snapshot.send_if_modified(|known| {
+            let changed = *known != self.shown;
+            if changed {
+                known.clone_from(&self.shown);
+            }
+            changed
+        });
+    }
+}
