@@ -17,6 +17,7 @@ use silbo_protocol::step::{LiveEvent, Reply, RequestError, Send as Outgoing, Ste
 use silbo_protocol::store::StoreError;
 use silbo_protocol::time::{Moment, Now, UnixTime};
 use silbo_protocol::wire::joining::join_frames;
+use silbo_transports::link::is_radio;
 use silbo_transports::{LinkCommand, LinkEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, warn};
@@ -153,6 +154,8 @@ pub struct Medium {
     pub events: mpsc::Receiver<LinkEvent>,
     /// What it should do.
     pub commands: mpsc::Sender<LinkCommand>,
+    /// What radios should do, whose events come with the others.
+    pub radio: Option<mpsc::Sender<LinkCommand>>,
 }
 
 /// A running core thread.
@@ -181,6 +184,7 @@ impl Core {
             next_request: 0,
             backlog: VecDeque::new(),
             commands: medium.commands,
+            radio: medium.radio,
             live,
             head: head_out,
             paused_until: Moment(0),
@@ -296,6 +300,7 @@ struct Driver {
     next_request: u64,
     backlog: VecDeque<LinkCommand>,
     commands: mpsc::Sender<LinkCommand>,
+    radio: Option<mpsc::Sender<LinkCommand>>,
     live: broadcast::Sender<LiveEvent>,
     head: watch::Sender<u64>,
     paused_until: Moment,
@@ -366,11 +371,11 @@ impl Driver {
     ) -> Happened {
         let wake = self.engine.next_wake().map(|at| at.max(self.paused_until).0.saturating_sub(now().moment.0));
         let quiet = self.db.waits_for_index().then_some(QUIET_MS);
-        let commands = self.commands.clone();
+        let outlet = self.backlog.front().map(|command| self.outlet(command).clone());
         let flush = async {
-            match self.backlog.is_empty() {
-                true => std::future::pending().await,
-                false => commands.reserve_owned().await.ok(),
+            match outlet {
+                None => std::future::pending().await,
+                Some(outlet) => outlet.reserve_owned().await.ok(),
             }
         };
         let listen = self.backlog.len() < BACKLOG_MAX;
@@ -380,7 +385,7 @@ impl Driver {
             permit = flush => {
                 match (permit, self.backlog.pop_front()) {
                     (Some(permit), Some(command)) => { permit.send(command); }
-                    _ => self.backlog.clear(), // the transport is gone
+                    _ => {} // the transport is gone, and what was for it with it
                 }
                 Happened::Flushed
             }
@@ -388,6 +393,14 @@ impl Driver {
             job = inbox.recv() => job.map_or(Happened::Stop, Happened::Job),
             () = sleep(wake) => Happened::Wake,
             () = sleep(quiet) => Happened::Quiet,
+        }
+    }
+
+    /// Where a command goes: radio links have names of their own, everything else is for the internet.
+    fn outlet(&self, command: &LinkCommand) -> &mpsc::Sender<LinkCommand> {
+        match (command, &self.radio) {
+            (LinkCommand::Frame { link, .. } | LinkCommand::Close { link }, Some(radio)) if is_radio(*link) => radio,
+            _ => &self.commands,
         }
     }
 
@@ -538,7 +551,7 @@ impl Driver {
                 self.backlog.push_back(command);
                 continue;
             }
-            match self.commands.try_send(command) {
+            match self.outlet(&command).try_send(command) {
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
                 Err(mpsc::error::TrySendError::Full(command)) => self.backlog.push_back(command),
             }

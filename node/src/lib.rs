@@ -15,6 +15,7 @@ pub mod core;
 mod key_log;
 pub mod node;
 pub mod paths;
+pub mod radio;
 pub mod settings;
 pub mod shutdown;
 pub mod spool;

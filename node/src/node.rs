@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::api::{self, ApiSettings, NodeFacts};
 use crate::atomic_file;
 use crate::core::{self, Core, CoreError, Medium, Opened};
+use crate::radio::Radio;
 use crate::settings::{NodeSettings, StartFailure, StartFailureClass};
 use crate::shutdown::{Shutdown, StopSignals};
 use crate::spool::{MemorySpool, NODE_SPOOL_BYTES_MAX, PeerCache, SledSpool, Spool};
@@ -55,7 +56,9 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
         drop(transport.commands.try_send(LinkCommand::Dial { address, relay: false }));
     }
     let commands = transport.commands.clone();
-    let medium = Medium { events: transport.events, commands: transport.commands };
+    let radio = Radio::start(&settings, &transport.events_in);
+    let (radio_commands, radio_view) = (radio.commands(), radio.view());
+    let medium = Medium { events: transport.events, commands: transport.commands, radio: Some(radio_commands) };
     let core = Core::start(opened, medium, shutdown.clone()).context("start the core thread")?;
     use_configured_relays(&core, &settings).await;
     let facts = NodeFacts {
@@ -63,6 +66,7 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
         started_at,
         pid: std::process::id(),
         net: net.clone(),
+        radio: radio_view,
         commands,
         shutdown: shutdown.clone(),
         settings: shown_settings(&settings),
@@ -72,6 +76,7 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
         Ok(api) => api,
         Err(problem) => {
             shutdown.close();
+            radio.stop().await;
             running.stop().await;
             core.stopped().await;
             return Err(api_failure(&problem, settings.api_listen));
@@ -88,6 +93,7 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
         // A relay writes down nobody's address.
         remember_peers(&spool, &net.borrow());
     }
+    radio.stop().await;
     running.stop().await;
     shutdown.close();
     core.stopped().await;
@@ -254,6 +260,7 @@ fn shown_settings(settings: &NodeSettings) -> BTreeMap<String, Value> {
         ("transports.listen".to_owned(), Value::from(settings.listen.clone())),
         ("transports.mdns".to_owned(), Value::from(settings.mdns)),
         ("transports.upnp".to_owned(), Value::from(settings.upnp)),
+        ("transports.bluetooth".to_owned(), Value::from(settings.bluetooth)),
         ("relays.serve".to_owned(), Value::from(settings.relay.is_some())),
     ])
 }

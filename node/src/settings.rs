@@ -23,6 +23,10 @@ pub struct NodeSettings {
     pub listen: Vec<String>,
     /// Whether peers in the local network are looked for and told.
     pub mdns: bool,
+    /// Whether the Bluetooth radio is used, where there is one.
+    pub bluetooth: bool,
+    /// Its adapter, such as `hci0`; `None` takes the system's first.
+    pub bluetooth_adapter: Option<String>,
     /// Whether QUIC is used for dialling.
     pub quic: bool,
     /// Whether TCP is used for dialling.

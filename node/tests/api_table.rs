@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use silbo_node::api::{self, ApiLimits, ApiSettings, InProcess, NodeFacts, Running};
 use silbo_node::core::{Core, Medium, Opened};
 use silbo_node::paths::{PathChoices, Paths};
+use silbo_node::radio::RadioView;
 use silbo_node::shutdown::Shutdown;
 use silbo_node::storage::Database;
 use silbo_node::vault::DatabaseKey;
@@ -49,7 +50,7 @@ impl Node {
         let (events_in, events) = mpsc::channel(16);
         let (commands, commands_out) = mpsc::channel(256);
         let shutdown = Shutdown::new();
-        let medium = Medium { events, commands: commands.clone() };
+        let medium = Medium { events, commands: commands.clone(), radio: None };
         let core = Core::start(opened, medium, shutdown.clone()).expect("a thread");
         let (net_in, net) = watch::channel(snapshot());
         let facts = NodeFacts {
@@ -57,6 +58,7 @@ impl Node {
             started_at: 1,
             pid: std::process::id(),
             net,
+            radio: RadioView::off("Bluetooth is off"),
             commands,
             shutdown: shutdown.clone(),
             settings: BTreeMap::from([("network.mdns".to_owned(), json!(true))]),
@@ -205,6 +207,7 @@ async fn every_reading_method_answers_on_a_fresh_node() {
         "relay.list",
         "relay.status",
         "mesh.status",
+        "mesh.radio",
         "net.peers",
         "net.check",
         "settings.get",

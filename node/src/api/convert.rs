@@ -8,11 +8,13 @@ use silbo_protocol::step::{
     ContactState, ContactView, DeliveryState, Event, EventKind, FailReason, Hop, InviteView, LiveEvent, MeView,
     MeshView, Path, RelayStatusView, RelayView, TraceView,
 };
+use silbo_transports::bluetooth::BluetoothState;
 use silbo_transports::internet::{multiaddr_text, peer_text};
 
 use super::groups::name_or_account;
 use super::members::Members;
 use super::types;
+use crate::radio::RadioView;
 use silbo_protocol::wire::base64;
 
 /// Who wrote it, when it was this account.
@@ -223,6 +225,29 @@ pub(super) fn amounts(power: types::PowerMode) -> (u32, u64) {
 pub(super) fn power_of(settings: CarrySettings) -> Option<types::PowerMode> {
     let all = [types::PowerMode::Performance, types::PowerMode::Balanced, types::PowerMode::Saver];
     all.into_iter().find(|power| amounts(*power) == (settings.envelopes_max, settings.bytes_max))
+}
+
+/// The radios of this machine.
+pub(super) fn radio(view: &RadioView) -> types::RadioStatus {
+    let (links, bluetooth) = (view.links.borrow(), view.bluetooth.borrow());
+    let (state, reason) = match &bluetooth.state {
+        BluetoothState::Starting => (types::RadioState::Starting, None),
+        BluetoothState::On => (types::RadioState::On, None),
+        BluetoothState::Off(why) => (types::RadioState::Off, Some(why.clone())),
+    };
+    let items = bluetooth.neighbours.iter().map(|neighbour| types::RadioNeighbour {
+        rid: neighbour.rid.iter().map(|byte| format!("{byte:02x}")).collect(),
+        rssi: neighbour.rssi,
+        heard_seconds_ago: neighbour.heard_s,
+        linked: neighbour.linked,
+    });
+    types::RadioStatus {
+        bluetooth: state,
+        adapter: bluetooth.adapter.clone(),
+        reason,
+        links: u32::try_from(links.links.len()).unwrap_or(u32::MAX),
+        items: items.collect(),
+    }
 }
 
 /// What is carried for others.

@@ -52,6 +52,7 @@ pub use server::{Listen, ServeError, Server, serve};
 
 use crate::core::CoreHandle;
 use crate::paths::Paths;
+use crate::radio::RadioView;
 use crate::shutdown::Shutdown;
 
 /// Version of the API; grows when something is taken away or changes its meaning.
@@ -68,6 +69,8 @@ pub struct NodeFacts {
     pub pid: u32,
     /// The network as the transport sees it.
     pub net: watch::Receiver<NetSnapshot>,
+    /// The radios as they see it.
+    pub radio: RadioView,
     /// The way to the transport, for what a person asks of it directly.
     pub commands: mpsc::Sender<LinkCommand>,
     /// Stops the node.

@@ -287,6 +287,9 @@ pub struct StartArguments {
     /// Do not look for peers in the local network
     #[arg(long, env = "SILBO_NO_MDNS", value_parser = clap::builder::FalseyValueParser::new(), action = ArgAction::SetTrue)]
     pub no_mdns: bool,
+    /// Do not use the Bluetooth radio
+    #[arg(long, env = "SILBO_NO_BLUETOOTH", value_parser = clap::builder::FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub no_bluetooth: bool,
     /// Offer the API over HTTP and WebSocket at this loopback address too
     #[arg(long, value_name = "ADDRESS", env = "SILBO_API_LISTEN")]
     pub api_listen: Option<std::net::SocketAddr>,
@@ -414,10 +417,14 @@ pub enum RelayCommand {
 }
 
 /// `mesh`.
-#[derive(Clone, Debug, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum MeshCommand {
     /// Show what is carried, how much may be, and with whom this device is
     Status,
+    /// List nodes linked by radio
+    Peers,
+    /// List nodes heard by radio
+    Scan,
     /// Look for neighbours now
     Announce,
     /// Carry much, some, or little for others
@@ -665,6 +672,8 @@ mod tests {
             "send ada hi --ttl 24h --no-infra",
             "mesh status",
             "mesh announce",
+            "mesh peers",
+            "mesh scan",
             "mesh power saver",
             "mesh set --carry off",
             "mesh set --auto-carriers 3",

@@ -31,6 +31,8 @@ pub const DEFAULT_FILE: &str = "\
 # quic = true
 # tcp = true
 # mdns = true               # find peers in the local network, and be found
+# bluetooth = true          # be found by, and find, nodes near by radio
+# bluetooth_adapter = \"\"    # such as \"hci1\"; empty: the first
 # upnp = true               # ask the router for a port
 
 [relays]
@@ -82,13 +84,25 @@ pub struct TransportsSection {
     pub tcp: bool,
     /// Use mDNS.
     pub mdns: bool,
+    /// Use Bluetooth.
+    pub bluetooth: bool,
+    /// Its adapter; empty for the first.
+    pub bluetooth_adapter: String,
     /// Use UPnP.
     pub upnp: bool,
 }
 
 impl Default for TransportsSection {
     fn default() -> TransportsSection {
-        TransportsSection { listen: Vec::new(), quic: true, tcp: true, mdns: true, upnp: true }
+        TransportsSection {
+            listen: Vec::new(),
+            quic: true,
+            tcp: true,
+            mdns: true,
+            bluetooth: true,
+            bluetooth_adapter: String::new(),
+            upnp: true,
+        }
     }
 }
 

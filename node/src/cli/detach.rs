@@ -118,6 +118,9 @@ fn child_arguments(
     if start.no_mdns {
         flags.push("--no-mdns".to_owned());
     }
+    if start.no_bluetooth {
+        flags.push("--no-bluetooth".to_owned());
+    }
     if session.global.log_format == super::arguments::LogFormat::Json {
         flags.push("--log-format=json".to_owned());
     }

@@ -25,7 +25,18 @@ pub async fn mesh(session: &Session, command: MeshCommand) -> Result<(), Failure
     let screen = &session.screen;
     let wanted = match command {
         MeshCommand::Status => {
-            return screen.result(&session.call("mesh.status", json!({})).await?, render::mesh);
+            let mut status = session.call("mesh.status", json!({})).await?;
+            status["radio"] = session.call("mesh.radio", json!({})).await?;
+            return screen.result(&status, render::mesh);
+        }
+        MeshCommand::Peers | MeshCommand::Scan => {
+            let mut radio = session.call("mesh.radio", json!({})).await?;
+            if command == MeshCommand::Peers
+                && let Some(items) = radio["items"].as_array_mut()
+            {
+                items.retain(|item| item["linked"] == true);
+            }
+            return screen.result(&radio, render::radio_neighbours);
         }
         MeshCommand::Announce => {
             let done = session.call("mesh.announce", json!({})).await?;

@@ -83,6 +83,8 @@ pub fn combine(
         }),
         listen,
         mdns: config.transports.mdns && !start.no_mdns,
+        bluetooth: config.transports.bluetooth && !start.no_bluetooth,
+        bluetooth_adapter: Some(config.transports.bluetooth_adapter.clone()).filter(|name| !name.is_empty()),
         quic: config.transports.quic,
         tcp: config.transports.tcp,
         upnp: config.transports.upnp,

@@ -157,7 +157,36 @@ pub fn mesh(value: &Value, _: &LocalTime) -> String {
             format!("{} here now, {} met in 24 h", number(value, "carriers"), number(value, "encountersPerDay")),
         ),
         ("since start", format!("{} handed over, {} taken", number(value, "handedOver"), number(value, "taken"))),
+        ("radio", value.get("radio").map_or_else(String::new, radio)),
     ])
+}
+
+/// `mesh.radio`, as nodes near by
+#[must_use]
+pub fn radio_neighbours(value: &Value, _: &LocalTime) -> String {
+    let row = |node: &Value| {
+        let rssi = node.get("rssi").and_then(Value::as_i64).map_or_else(String::new, |rssi| format!("{rssi} dBm"));
+        vec![
+            text(node, "rid"),
+            rssi,
+            format!("{} s ago", number(node, "heardSecondsAgo")),
+            yes_no(flag(node, "linked")),
+        ]
+    };
+    let rows = items(value, "items").iter().map(row).collect();
+    table(&["id for now", "signal", "heard", "linked"], rows, &radio(value))
+}
+
+/// Whether the radio works, in a few words.
+fn radio(value: &Value) -> String {
+    match text(value, "bluetooth").as_str() {
+        "on" => {
+            let heard = items(value, "items").len();
+            format!("Bluetooth is on ({}): {heard} heard, {} linked", text(value, "adapter"), number(value, "links"))
+        }
+        "off" => text(value, "reason"),
+        _ => "Bluetooth is starting".to_owned(),
+    }
 }
 
 /// `message.pack`

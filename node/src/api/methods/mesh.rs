@@ -15,12 +15,18 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::unexpected;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::limits::{BAG_BYTES_MAX, QR_BAG_BYTES_MAX};
-use crate::api::types::{Done, Mesh, MeshAppoint, MeshSet, MessagePack, MessageUnpack, Nothing, Packed, Unpacked};
+use crate::api::types::{
+    Done, Mesh, MeshAppoint, MeshSet, MessagePack, MessageUnpack, Nothing, Packed, RadioStatus, Unpacked,
+};
 use crate::api::{Api, convert, people};
 use crate::core::CoreError;
 
 pub(super) async fn status(api: Arc<Api>, _: Nothing) -> Result<Mesh, ApiError> {
     Ok(convert::mesh(own_status(&api).await?))
+}
+
+pub(super) async fn radio(api: Arc<Api>, _: Nothing) -> Result<RadioStatus, ApiError> {
+    Ok(convert::radio(&api.facts.radio))
 }
 
 /// What this node carries for others.

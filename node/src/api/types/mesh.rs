@@ -53,6 +53,48 @@ pub struct Mesh {
     pub taken: u64,
 }
 
+/// Result of `mesh.radio`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RadioStatus {
+    /// Whether the Bluetooth radio works.
+    pub bluetooth: RadioState,
+    /// Its adapter, when it works.
+    pub adapter: Option<String>,
+    /// Why it does not work, in words.
+    pub reason: Option<String>,
+    /// Links by radio.
+    pub links: u32,
+    /// Nodes that are heard.
+    pub items: Vec<RadioNeighbour>,
+}
+
+/// Whether a radio works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RadioState {
+    /// It is being started.
+    Starting,
+    /// It advertises and listens.
+    On,
+    /// It does not; `reason` says why.
+    Off,
+}
+
+/// Somebody who is heard by radio.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RadioNeighbour {
+    /// What it is called on the air, in hexadecimal; changes every 15 minutes.
+    pub rid: String,
+    /// How well it is heard, in dBm.
+    pub rssi: Option<i16>,
+    /// Seconds since it was heard last.
+    pub heard_seconds_ago: u64,
+    /// Whether there is a link to it.
+    pub linked: bool,
+}
+
 /// Parameters of `mesh.set`; what is not given stays.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
