@@ -383,9 +383,9 @@ impl Driver {
             biased;
             () = shutdown.closed() => Happened::Stop,
             permit = flush => {
-                match (permit, self.backlog.pop_front()) {
-                    (Some(permit), Some(command)) => { permit.send(command); }
-                    _ => {} // the transport is gone, and what was for it with it
+                // Without a permit the transport is gone, and what was for it with it.
+                if let (Some(permit), Some(command)) = (permit, self.backlog.pop_front()) {
+                    permit.send(command);
                 }
                 Happened::Flushed
             }

@@ -397,6 +397,21 @@ impl World {
     }
 }
 
+/// What a frame is for.
+fn kind_of(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::GroupSync(GroupSync { s: Some(S::Letters(_)), .. }) => "letters",
+        Frame::GroupSync(GroupSync { s: Some(S::Have(_)), .. }) => "announced",
+        Frame::GroupSync(GroupSync { s: Some(S::Want(_)), .. }) => "wanted",
+        Frame::GroupSync(GroupSync { s: Some(S::Got(_) | S::Receipts(_)), .. }) => "confirmed",
+        Frame::GroupSync(GroupSync { s: Some(S::Opening(_) | S::Answer(_) | S::Reconcile(_)), .. }) => "compared",
+        Frame::GroupSync(GroupSync { s: Some(S::WantOps(_) | S::Ops(_)), .. }) => "operations",
+        Frame::GroupSync(GroupSync { s: Some(S::SliceWant(_) | S::Slices(_)), .. }) => "slices",
+        Frame::Envelopes(_) | Frame::Receipts(_) => "envelopes",
+        _ => "rest",
+    }
+}
+
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && haystack.windows(needle.len()).any(|window| window == needle)
 }
@@ -546,20 +561,5 @@ mod tests {
         let (mut world, ann, ..) = two_people();
         world.check_sent(ann, None, &[0x7f, 1, 2]);
         assert_eq!(broken(&world), Some("I8"));
-    }
-}
-
-/// What a frame is for.
-fn kind_of(frame: &Frame) -> &'static str {
-    match frame {
-        Frame::GroupSync(GroupSync { s: Some(S::Letters(_)), .. }) => "letters",
-        Frame::GroupSync(GroupSync { s: Some(S::Have(_)), .. }) => "announced",
-        Frame::GroupSync(GroupSync { s: Some(S::Want(_)), .. }) => "wanted",
-        Frame::GroupSync(GroupSync { s: Some(S::Got(_)), .. }) => "confirmed",
-        Frame::GroupSync(GroupSync { s: Some(S::Opening(_) | S::Answer(_) | S::Reconcile(_)), .. }) => "compared",
-        Frame::GroupSync(GroupSync { s: Some(S::WantOps(_) | S::Ops(_)), .. }) => "operations",
-        Frame::GroupSync(GroupSync { s: Some(S::SliceWant(_) | S::Slices(_)), .. }) => "slices",
-        Frame::Envelopes(_) | Frame::Receipts(_) => "envelopes",
-        _ => "rest",
     }
 }

@@ -9,7 +9,7 @@ use super::screen::Form;
 use super::{Session, render};
 
 /// Kinds shown where none are asked for: what others did, and what a person has to decide.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "message.received",
     "message.edited",
     "message.deleted",
