@@ -3,10 +3,11 @@
 use silbo_protocol::group::{GroupHistory, GroupRole};
 use silbo_protocol::ids::{ChatId, MessageId};
 use silbo_protocol::input::{GroupChanges, Request};
-use silbo_protocol::limits::{ENVELOPE_BYTES_MAX, GROUP_HISTORY_MESSAGES_MAX};
+use silbo_protocol::limits::{ENVELOPE_BYTES_MAX, GROUP_HISTORY_MESSAGES_MAX, GROUP_SAID_PER_MESSAGE_MAX};
 use silbo_protocol::step::{EventKind, Reply};
 use silbo_protocol::store::{Table, Write};
 use silbo_protocol::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+use silbo_simulations::node::WORLD_BEGINS_MS;
 use silbo_simulations::{Failure, NodeId, World};
 
 type Done = Result<(), Failure>;
@@ -270,5 +271,50 @@ fn of_a_long_history_the_newest_messages_are_handed_on() -> Done {
     assert!(history.len() <= GROUP_HISTORY_MESSAGES_MAX && history.len() >= 1_500, "{}", history.len());
     assert_eq!(history.last(), Some(&format!("message {}", all - 1)));
     assert_eq!(history, world.node(ada).history(&chat)[all - history.len()..]);
+    Ok(())
+}
+
+/// A part of a history on the disk of somebody it came to before any welcome.
+fn lay_early(world: &mut World, at: NodeId, from: NodeId, chat: ChatId, letter: &[u8]) -> Done {
+    let part = with_field(&with_field(&[], 1, chat.as_bytes()), 2, letter);
+    let value = [&WORLD_BEGINS_MS.to_be_bytes()[..], &part].concat();
+    let key = [chat.as_bytes(), world.chat_of(from)?.as_bytes(), &[0]].concat();
+    world.node_mut(at).disk.commit(&[Write::Put { table: Table::GroupEarly, key, value }]).expect("the disk works");
+    Ok(())
+}
+
+#[test]
+fn a_part_that_overtook_its_welcome_is_taken_with_it_but_not_under_a_policy_of_none() -> Done {
+    for (seed, history, from_adder, shown) in [
+        (30, GroupHistory::All, true, true),
+        (31, GroupHistory::None, true, false),
+        (32, GroupHistory::All, false, false),
+    ] {
+        let (mut world, people, chat) = two_and_one(seed, history)?;
+        let [ada, bob, dora] = people;
+        say(&mut world, bob, ada, chat, "early")?;
+        let letters = kept(&world, ada);
+        // What Ada would hand on comes by this way only.
+        let gone = letters.iter().map(|(key, _)| Write::Delete { table: Table::GroupSaid, key: key.clone() });
+        world.node_mut(ada).disk.commit(&gone.collect::<Vec<_>>()).expect("the disk works");
+        lay_early(&mut world, dora, if from_adder { ada } else { bob }, chat, &letters[0].1)?;
+        add_dora(&mut world, people, chat)?;
+        assert_eq!(world.node(dora).history(&chat).len(), usize::from(shown), "{history:?} {from_adder}");
+        assert_eq!(told(&world, dora), u32::from(shown));
+    }
+    Ok(())
+}
+
+#[test]
+fn of_one_message_only_so_many_changes_are_kept() -> Done {
+    let (mut world, [ada, bob, _], chat) = two_and_one(33, GroupHistory::All)?;
+    let id = say(&mut world, ada, bob, chat, "popular")?;
+    for n in 0..GROUP_SAID_PER_MESSAGE_MAX + 20 {
+        world.request(ada, Request::React { id, emoji: "👍".to_owned(), remove: n % 2 == 1 })?;
+    }
+    world.run_for(MINUTE_MS)?;
+    for node in [ada, bob] {
+        assert_eq!(kept(&world, node).len(), GROUP_SAID_PER_MESSAGE_MAX, "with its text");
+    }
     Ok(())
 }

@@ -4,6 +4,7 @@ use silbo_protocol::conversation::{ItemView, view};
 use silbo_protocol::group::{GroupHistory, GroupRole};
 use silbo_protocol::ids::{ChatId, MessageId};
 use silbo_protocol::input::{GroupChanges, Request};
+use silbo_protocol::limits::PINS_MAX;
 use silbo_protocol::step::{EventKind, RequestError};
 use silbo_protocol::store::Store;
 use silbo_protocol::time::MINUTE_MS;
@@ -158,5 +159,27 @@ fn either_side_of_a_conversation_of_two_pins() -> Done {
     world.request(ada, Request::Pin { id, remove: true })?;
     world.run_for(MINUTE_MS)?;
     assert!(!item(&world, bob, world.chat_of(ada)?, id).pinned);
+    Ok(())
+}
+
+#[test]
+fn so_many_messages_are_pinned_and_no_more() -> Done {
+    let mut world = World::new(6);
+    let ada = world.person("Ada")?;
+    let chat = world.create_group(ada, &[])?;
+    let mut ids = Vec::new();
+    for n in 0..=PINS_MAX {
+        ids.push(world.say(ada, chat, &format!("message {n}"))?);
+    }
+    for id in &ids[..PINS_MAX] {
+        world.request(ada, Request::Pin { id: *id, remove: false })?;
+    }
+    let last = ids[PINS_MAX];
+    let refused = world.request(ada, Request::Pin { id: last, remove: false });
+    assert!(matches!(refused, Err(Failure::Refused { error: RequestError::Limit(_), .. })), "{refused:?}");
+    world.request(ada, Request::Pin { id: ids[0], remove: true })?;
+    world.request(ada, Request::Pin { id: last, remove: false })?;
+    let listed = pins(&mut world, ada, chat)?;
+    assert_eq!((listed.len(), listed[0]), (PINS_MAX, last));
     Ok(())
 }
