@@ -244,7 +244,7 @@ fn any_hint() -> impl Strategy<Value = Hint> {
     prop_oneof![
         (any::<[u8; 32]>(), addr()).prop_map(|(key, addr)| Hint::Relay { peer: long_peer(&key), addr }),
         (any::<[u8; 32]>(), addr()).prop_map(|(key, addr)| Hint::Peer { peer: long_peer(&key), addr }),
-        (7u8.., proptest::collection::vec(any::<u8>(), 0..20)).prop_map(|(kind, value)| Hint::Other { kind, value }),
+        (9u8.., proptest::collection::vec(any::<u8>(), 0..20)).prop_map(|(kind, value)| Hint::Other { kind, value }),
     ]
 }
 
