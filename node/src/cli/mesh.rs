@@ -26,11 +26,11 @@ pub async fn mesh(session: &Session, command: MeshCommand) -> Result<(), Failure
     let wanted = match command {
         MeshCommand::Status => {
             let mut status = session.call("mesh.status", json!({})).await?;
-            status["radio"] = session.call("mesh.radio", json!({})).await?;
+            status["radio"] = radio(session).await?;
             return screen.result(&status, render::mesh);
         }
         MeshCommand::Peers | MeshCommand::Scan => {
-            let mut radio = session.call("mesh.radio", json!({})).await?;
+            let mut radio = radio(session).await?;
             if command == MeshCommand::Peers
                 && let Some(items) = radio["items"].as_array_mut()
             {
@@ -61,6 +61,13 @@ pub async fn mesh(session: &Session, command: MeshCommand) -> Result<(), Failure
         ]),
     };
     screen.result(&session.call("mesh.set", wanted).await?, render::mesh)
+}
+
+/// How the radio looks, and how many nodes are heard, whichever of them are shown.
+async fn radio(session: &Session) -> Result<Value, Failure> {
+    let mut radio = session.call("mesh.radio", json!({})).await?;
+    radio["heard"] = json!(radio["items"].as_array().map_or(0, Vec::len));
+    Ok(radio)
 }
 
 /// `silbo msg carry export …`

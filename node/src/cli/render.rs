@@ -181,8 +181,8 @@ pub fn radio_neighbours(value: &Value, _: &LocalTime) -> String {
 fn radio(value: &Value) -> String {
     match text(value, "bluetooth").as_str() {
         "on" => {
-            let heard = items(value, "items").len();
-            format!("Bluetooth is on ({}): {heard} heard, {} linked", text(value, "adapter"), number(value, "links"))
+            let (heard, linked) = (number(value, "heard"), number(value, "links"));
+            format!("Bluetooth is on ({}): {heard} heard, {linked} linked", text(value, "adapter"))
         }
         "off" => text(value, "reason"),
         _ => "Bluetooth is starting".to_owned(),

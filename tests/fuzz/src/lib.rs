@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     ("group_told", targets::group::told),
     ("group_letter", targets::group::read_letter),
     ("group_stored", targets::group::stored),
+    ("packets", targets::packets::packets),
     ("engine", targets::engine::engine),
 ];
 

@@ -76,6 +76,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "group_told" => group::told_seeds(),
         "group_letter" => group::letter_seeds(),
         "group_stored" => group::stored_seeds(),
+        "packets" => crate::targets::packets::seeds(),
         "engine" => engine(f),
         _ => Vec::new(),
     }
@@ -302,7 +303,7 @@ fn engine(f: &Fixture) -> Vec<Vec<u8>> {
         };
         [&[2][..], &piece(&plain.encode_to_vec())].concat()
     };
-    let text = |body: &str| proto::Text { body: body.into(), reply_to: vec![1; 12] };
+    let text = |body: &str| proto::Text { body: body.into(), reply_to: vec![1; 12], ..proto::Text::default() };
     let log = f.alice.account.log().entries().to_vec();
     let first = [
         plain(1, Kind::Text(text("hello"))),

@@ -6,6 +6,7 @@ pub mod group;
 pub mod group_operations;
 pub mod identity;
 pub mod mailbox;
+pub mod packets;
 pub mod presence;
 pub mod records;
 pub mod session;
