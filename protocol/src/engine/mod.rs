@@ -277,7 +277,7 @@ impl Engine {
                 Timer::CompareLetters => self.compare_everywhere(turn),
                 Timer::AskOperations(chat) => self.ask_operations(chat, turn),
                 Timer::TellReceipts(chat) => self.tell_receipts(chat, turn),
-                Timer::CompareByLot => self.compare_by_lot(turn),
+                Timer::AskForLetters => self.ask_everywhere(turn),
                 Timer::LettersOverdue => self.letters_overdue(turn),
                 Timer::TellSeen(chat) => self.tell_seen(chat, turn)?,
                 Timer::RekeyGroup(chat) => self.rekey_if_due(chat, turn)?,

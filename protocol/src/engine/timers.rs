@@ -43,8 +43,8 @@ pub(super) enum Timer {
     AskOperations(ChatId),
     /// Send receipts for letters of a group back.
     TellReceipts(ChatId),
-    /// Compare letters with a member to whom a letter was not announced.
-    CompareByLot,
+    /// Ask for letters of a group that were announced a moment ago.
+    AskForLetters,
     /// Letters that were asked for have not come.
     LettersOverdue,
     /// Tell a group which of its letters are here.

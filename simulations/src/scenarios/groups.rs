@@ -27,7 +27,7 @@ const APART_MS: u64 = 3 * DAY_MS;
 /// Longest time until all agree again: links are made anew within half an hour, and then compared once.
 const AGREE_MS_MAX: u64 = HOUR_MS;
 /// Comparisons that one may open with another until then: one, and one more for each time a link was made anew.
-const COMPARISONS_MAX: u32 = 8;
+const COMPARISONS_MAX: u32 = 12;
 
 pub(super) fn split_of_nine(world: &mut World) -> Result<(), Failure> {
     Split { members: 9, rounds: 3 }.play(world)

@@ -12,8 +12,8 @@
 //!
 //! A letter that has just come is announced at once to members on other links, so that it crosses a chain of people as
 //! fast as their links do. Where there are many links it is announced on few of them: on those that brought somebody a
-//! letter before, and on others by lot. With one of the rest the sets are compared after a while, by lot as well, so
-//! that a bridge nobody has used yet is found. Sources: gossip with lazy push: Leitão, Pereira, Rodrigues, "Epidemic
+//! letter before, and on others by lot. Whom that passes over is found by the comparisons that come again and again, as
+//! is a bridge nobody has used yet. Sources: gossip with lazy push: Leitão, Pereira, Rodrigues, "Epidemic
 //! Broadcast Trees", SRDS 2007; fanout: Kermarrec, Massoulié, Ganesh, "Probabilistic Reliable Dissemination in
 //! Large-Scale Systems", IEEE TPDS 14(3), 2003.
 
@@ -44,10 +44,17 @@ const LETTERS_BYTES: usize = 128 * 1_024;
 const COMPARE_MS: u64 = 10 * MINUTE_MS;
 /// What was asked for and has not come after so long is asked of somebody else.
 const WANT_MS: u64 = 5 * SECOND_MS;
-/// Links on which a letter is announced at once: with 8 drawn by everybody, one in 3,000 members is passed over (e^-8).
+/// Links on which a letter is announced. Where there are more, so many are drawn: one member in 150 is passed over (e^-5)
+/// if nobody but these has it, and found by a comparison.
 const ANNOUNCED_LINKS: usize = 8;
-/// Pause before a comparison with one of the members to whom a letter was not announced.
-const BEHIND_MS: u64 = 30 * SECOND_MS;
+const ANNOUNCED_LINKS_OF_MANY: usize = 5;
+/// Links on which sets are compared again at a time.
+const COMPARED_LINKS: usize = 4;
+/// With more members than this on links, an announced letter is asked for only after a while: its author is probably on
+/// one of them, and handing it over.
+const FEW_LINKS: usize = 8;
+/// That while: longer than most links take.
+const ASK_LATER_MS: u64 = 250;
 
 /// The comparison of one group's letters with the member at the other end of a link.
 #[derive(Debug)]
@@ -61,8 +68,6 @@ pub(in super::super) struct Comparison {
     asked: BTreeMap<Cid, Moment>,
     /// The other end asked for the last letter that we announced first.
     fruitful: bool,
-    /// There are letters here that were neither announced nor compared.
-    behind: bool,
     /// The other end was known to be a member when this began: to others an empty set is shown.
     with_member: bool,
 }
@@ -83,7 +88,6 @@ impl Comparison {
             lacking: VecDeque::new(),
             asked: BTreeMap::new(),
             fruitful: false,
-            behind: false,
             with_member,
         }
     }
@@ -118,10 +122,12 @@ impl Engine {
         }
     }
 
-    /// Compares with everybody who is there.
+    /// Compares with those who are there: with a few of them, by lot, where there are many.
     pub(in super::super) fn compare_everywhere(&mut self, turn: &mut Turn) {
         let links: Vec<LinkId> = self.links.iter().filter(|(_, l)| l.chat.is_some()).map(|(id, _)| *id).collect();
-        for link in links {
+        let mut drawn: Vec<(u64, LinkId)> = links.into_iter().map(|link| (self.chance.below(u64::MAX), link)).collect();
+        drawn.sort_unstable();
+        for (_, link) in drawn.into_iter().take(COMPARED_LINKS) {
             self.compare_letters(link, turn);
         }
         if !self.groups.is_empty() {
@@ -155,8 +161,7 @@ impl Engine {
         let comparisons = &mut self.links.get_mut(&link)?.comparisons;
         match comparisons.get_mut(&chat) {
             Some(comparison) => {
-                (comparison.stage, comparison.behind, comparison.with_member) =
-                    (Stage::Opened(set), false, with_member);
+                (comparison.stage, comparison.with_member) = (Stage::Opened(set), with_member);
             }
             None => drop(comparisons.insert(chat, Comparison::new(set, with_member))),
         }
@@ -264,16 +269,11 @@ impl Engine {
         }
     }
 
-    /// The other end has letters: those we lack are asked for, unless another link is bringing them already.
+    /// The other end has letters: those we lack are asked for.
     fn letters_announced(&mut self, link: LinkId, chat: ChatId, list: &[Cid], turn: &mut Turn) {
         let Some(group) = self.groups.get(&chat) else { return };
         let wanted: Vec<Cid> = list.iter().filter(|letter| !group.letters.contains_key(letter)).copied().collect();
-        let coming: BTreeSet<Cid> = self
-            .links
-            .values()
-            .filter_map(|l| l.comparisons.get(&chat))
-            .flat_map(|comparison| comparison.asked.keys().copied())
-            .collect();
+        let members = self.links.values().filter(|state| state.comparisons.contains_key(&chat)).count();
         let Some(state) = self.links.get_mut(&link) else { return };
         let Some(comparison) = state.comparisons.get_mut(&chat) else {
             // Before any comparison: an ordinary one finds them as well.
@@ -285,21 +285,38 @@ impl Engine {
         comparison.fruitful &= !wanted.is_empty();
         for letter in wanted {
             let room = comparison.lacking.len() < GROUP_LETTERS_PER_HAVE_MAX;
-            if room && !coming.contains(&letter) && !comparison.lacking.contains(&letter) {
+            if room && !comparison.lacking.contains(&letter) {
                 comparison.lacking.push_back(letter);
             }
         }
-        self.ask_for_letters(link, chat, turn);
+        match list.len() == 1 && members > FEW_LINKS {
+            true => self.timers.set_if_unarmed(Timer::AskForLetters, turn.now.moment.after_ms(ASK_LATER_MS)),
+            false => self.ask_for_letters(link, chat, turn),
+        }
     }
 
-    /// Asks for the next letters of the window.
+    /// Asks for what was announced a moment ago and has not come by itself.
+    pub(in super::super) fn ask_everywhere(&mut self, turn: &mut Turn) {
+        let lacking = self.links.iter().flat_map(|(link, state)| {
+            let of_link = state.comparisons.iter().filter(|(_, comparison)| !comparison.lacking.is_empty());
+            of_link.map(|(chat, _)| (*link, *chat))
+        });
+        for (link, chat) in lacking.collect::<Vec<_>>() {
+            self.ask_for_letters(link, chat, turn);
+        }
+    }
+
+    /// Asks for the next letters of the window, unless another link is bringing them already.
     fn ask_for_letters(&mut self, link: LinkId, chat: ChatId, turn: &mut Turn) {
+        let comparisons = self.links.values().filter_map(|state| state.comparisons.get(&chat));
+        let coming: BTreeSet<Cid> = comparisons.flat_map(|comparison| comparison.asked.keys().copied()).collect();
         let Some(group) = self.groups.get(&chat) else { return };
         let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) else { return };
         let mut batch = Vec::new();
         while comparison.asked.len() < GROUP_WANTS_MAX {
             let Some(letter) = comparison.lacking.pop_front() else { break };
-            if !group.letters.contains_key(&letter) && comparison.asked.insert(letter, turn.now.moment).is_none() {
+            if !group.letters.contains_key(&letter) && !coming.contains(&letter) {
+                comparison.asked.insert(letter, turn.now.moment);
                 batch.push(letter);
             }
         }
@@ -312,35 +329,31 @@ impl Engine {
     /// What was asked for and did not come may come from somebody else.
     pub(in super::super) fn letters_overdue(&mut self, turn: &mut Turn) {
         let now = turn.now.moment;
-        let mut overdue = false;
+        let mut overdue: BTreeSet<Cid> = BTreeSet::new();
         let mut next: Option<Moment> = None;
         for comparison in self.links.values_mut().flat_map(|l| l.comparisons.values_mut()) {
-            let asked = comparison.asked.len();
-            comparison.asked.retain(|_, since| since.after_ms(WANT_MS) > now);
-            overdue |= comparison.asked.len() < asked;
+            let late = comparison.asked.extract_if(.., |_, since| since.after_ms(WANT_MS) <= now);
+            let late: Vec<Cid> = late.map(|(letter, _)| letter).collect();
+            for letter in late {
+                // Who says so and does not hand it over is not asked first again.
+                comparison.known.remove(&letter);
+                overdue.insert(letter);
+            }
             next = comparison.asked.values().map(|since| since.after_ms(WANT_MS)).chain(next).min();
         }
         if let Some(at) = next {
             self.timers.set(Timer::LettersOverdue, at);
         }
-        if overdue {
-            self.compare_everywhere(turn);
+        if overdue.is_empty() {
+            return;
         }
-    }
-
-    /// Compares with one of those to whom a letter was not announced.
-    pub(in super::super) fn compare_by_lot(&mut self, turn: &mut Turn) {
-        let behind: Vec<(LinkId, ChatId)> = self
-            .links
-            .iter()
-            .flat_map(|(link, state)| state.comparisons.iter().map(|(chat, comparison)| (*link, *chat, comparison)))
-            .filter(|(_, _, comparison)| comparison.behind)
-            .map(|(link, chat, _)| (link, chat))
-            .collect();
-        let drawn = usize::try_from(self.chance.below(behind.len().max(1) as u64)).unwrap_or(0);
-        let Some((link, chat)) = behind.get(drawn).copied() else { return };
-        self.open_comparison(link, chat, turn);
-        self.timers.set(Timer::CompareByLot, turn.now.moment.after_ms(BEHIND_MS));
+        for comparison in self.links.values_mut().flat_map(|l| l.comparisons.values_mut()) {
+            let here = overdue.intersection(&comparison.known).filter(|letter| !comparison.lacking.contains(letter));
+            let here: Vec<Cid> = here.copied().collect();
+            comparison.lacking.extend(here);
+        }
+        self.ask_everywhere(turn);
+        self.compare_everywhere(turn);
     }
 
     fn letters_wanted(&mut self, link: LinkId, chat: ChatId, list: &[Cid], turn: &mut Turn) -> Result<(), StoreError> {
@@ -506,18 +519,14 @@ impl Engine {
             }
         }
         candidates.sort_unstable_by_key(|(barren, lot, link, _)| (*barren, *lot, *link));
-        let mut passed_over = false;
-        for (at, (_, _, link, comparison)) in candidates.into_iter().enumerate() {
-            if at < ANNOUNCED_LINKS {
-                comparison.note_known(letter);
-                say(link, chat, S::Have(write_cids(&[letter])), turn);
-            } else {
-                comparison.behind = true;
-                passed_over = true;
-            }
-        }
-        if passed_over {
-            self.timers.set_if_unarmed(Timer::CompareByLot, turn.now.moment.after_ms(BEHIND_MS));
+        let fruitful = candidates.iter().filter(|(barren, ..)| !barren).count();
+        let announced = match candidates.len() {
+            few if few <= ANNOUNCED_LINKS => few,
+            _ => fruitful.clamp(ANNOUNCED_LINKS_OF_MANY, ANNOUNCED_LINKS),
+        };
+        for (_, _, link, comparison) in candidates.into_iter().take(announced) {
+            comparison.note_known(letter);
+            say(link, chat, S::Have(write_cids(&[letter])), turn);
         }
     }
 
