@@ -65,7 +65,7 @@ class Node:
     def start(self, wait=True):
         words = [self.lab.binary, "--home", self.home]
         words += ["relay", "serve"] if self.role == "relay" else ["up", "--name", self.name, "--no-mdns"]
-        words += ["--yes", "--foreground", "--listen", LISTEN]
+        words += ["--yes", "--foreground", "--no-bluetooth", "--listen", LISTEN]
         variables = {k: v for k, v in os.environ.items() if not k.startswith(("SILBO_", "POWERCUT_"))}
         variables["SILBO_KEYLOG"] = self.keylog
         if self.shim:

@@ -33,7 +33,9 @@ class Node:
         self.machine = machine
         self.name = name
         role = ["relay", "serve"] if relay else ["up"]
-        self._start = [*role, "--yes", "--foreground", "--name", name, *([] if mdns else ["--no-mdns"])]
+        # Not to be heard by a real radio of this computer.
+        self._start = [*role, "--yes", "--foreground", "--no-bluetooth", "--name", name]
+        self._start += [] if mdns else ["--no-mdns"]
         self._process = None
         self.start()
 
