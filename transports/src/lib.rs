@@ -20,5 +20,7 @@ pub mod loopback;
 pub mod medium;
 pub mod packets;
 mod queue;
+mod running;
 
 pub use link::{Health, LinkCommand, LinkEvent, LinkIds};
+pub use running::Running;

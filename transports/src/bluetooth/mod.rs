@@ -20,14 +20,14 @@ use bluer::AdapterEvent;
 use futures::StreamExt as _;
 use rand::Rng;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::host_radio::{self, Pipe, RadioSnapshot};
 use crate::packets::Instance;
 use crate::packets::packet::{PACKET_BYTES_MAX, PACKET_BYTES_MIN};
+use crate::running::Running;
 use advert::Advert;
 
 /// Links a node serves at a time.
@@ -114,24 +114,6 @@ pub struct Bluetooth {
     pub running: Running,
 }
 
-/// The right to end a radio.
-#[derive(Debug)]
-pub struct Running {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-    _stop_on_drop: DropGuard,
-}
-
-impl Running {
-    /// Takes the advertisement off the air, ends the connections and returns when no task is left.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the Bluetooth transport ended badly");
-        }
-    }
-}
-
 /// What connects the radio with its hub.
 #[derive(Clone, Debug)]
 pub struct HubEnds {
@@ -175,7 +157,7 @@ pub fn start(settings: BluetoothSettings, hub: HubEnds) -> Bluetooth {
     let seen = snapshot.subscribe();
     let stop = CancellationToken::new();
     let task = tokio::spawn(supervise(settings, hub, snapshot, stop.clone()));
-    let running = Running { task, stop: stop.clone(), _stop_on_drop: stop.drop_guard() };
+    let running = Running::new("Bluetooth transport", task, stop);
     Bluetooth { snapshot: seen, running }
 }
 

@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use silbo_protocol::ids::LinkId;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::link::{LinkCommand, LinkEvent, LinkIds};
 use crate::medium::RADIO;
 use crate::packets::{End, Instance};
 use crate::queue::{Queue, queue};
+use crate::running::Running;
 use pipe_task::PipeTask;
 
 /// Connections that may be open; the memory of all of them is bounded by it.
@@ -106,24 +106,6 @@ pub struct Hub {
     pub running: Running,
 }
 
-/// The right to end a hub whose channels were handed on.
-#[derive(Debug)]
-pub struct Running {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-    _stop_on_drop: DropGuard,
-}
-
-impl Running {
-    /// Ends every link and returns when no task is left.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the radio hub ended badly");
-        }
-    }
-}
-
 /// 16 fresh random bytes for a name.
 pub fn new_instance() -> Instance {
     let mut name = [0; 16];
@@ -152,7 +134,7 @@ pub fn start(link_ids: LinkIds, events: mpsc::Sender<LinkEvent>) -> Hub {
         stop: stop.clone(),
     };
     let task = tokio::spawn(state.run(commands_in, pipes_in, notes));
-    let running = Running { task, stop: stop.clone(), _stop_on_drop: stop.drop_guard() };
+    let running = Running::new("radio hub", task, stop);
     Hub { commands, pipes, name, snapshot: seen, running }
 }
 

@@ -35,8 +35,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::{Config, Swarm};
 use silbo_protocol::ids::PeerKey;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use address::{AddressError, multiaddr_text, parse_multiaddr_with_peer, parse_peer, peer_text};
@@ -44,6 +43,7 @@ pub use settings::{DhtMode, InternetSettings, Validate};
 pub use snapshot::{NatStatus, NetPeer, NetSnapshot};
 
 use crate::link::{LinkCommand, LinkEvent};
+use crate::running::Running;
 
 /// Commands that may wait for the driver.
 const COMMANDS_MAX: usize = 256;
@@ -67,14 +67,6 @@ pub struct Internet {
     pub local: PeerKey,
     /// Ends it.
     pub running: Running,
-}
-
-/// The right to end a transport whose channels were handed on.
-#[derive(Debug)]
-pub struct Running {
-    driver: JoinHandle<()>,
-    stop: CancellationToken,
-    _stop_on_drop: DropGuard,
 }
 
 /// Why a transport did not start.
@@ -138,7 +130,7 @@ pub async fn start(settings: InternetSettings) -> Result<Internet, StartError> {
     let snapshot = driver.watch();
     let local = address::peer_key(&peer);
     let driver = tokio::spawn(driver.run());
-    let running = Running { driver, stop: stop.clone(), _stop_on_drop: stop.drop_guard() };
+    let running = Running::new("internet transport", driver, stop);
     Ok(Internet { events, events_in, commands, snapshot, local, running })
 }
 
@@ -148,15 +140,5 @@ impl Internet {
         let Self { events, commands, running, .. } = self;
         drop((events, commands));
         running.stop().await;
-    }
-}
-
-impl Running {
-    /// Closes every link and connection and returns when no task is left.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.driver.await {
-            tracing::error!(%error, "the internet transport ended badly");
-        }
     }
 }

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 use silbo_protocol::ids::{LinkId, PeerAddress, PeerKey};
 use silbo_protocol::input::Route;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use crate::link::{LinkCommand, LinkEvent, LinkIds};
 use crate::medium::LOOPBACK;
+use crate::running::Running;
 
 /// One end.
 #[derive(Debug)]
@@ -25,32 +25,14 @@ pub struct End {
     pub local: PeerKey,
 }
 
-/// Ends the loopback; dropping it does so without waiting.
-#[derive(Debug)]
-pub struct Wire {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-    _stop_on_drop: DropGuard,
-}
-
-impl Wire {
-    /// Ends it and returns when its task has ended.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the loopback ended badly");
-        }
-    }
-}
-
 /// Connects two ends. Must be called inside a tokio runtime. Each end may use its own link names.
-pub fn pair(a_ids: LinkIds, b_ids: LinkIds) -> (End, End, Wire) {
+pub fn pair(a_ids: LinkIds, b_ids: LinkIds) -> (End, End, Running) {
     let (a, a_side) = end(1, a_ids);
     let (b, b_side) = end(2, b_ids);
     let stop = CancellationToken::new();
     let wire = Loop { sides: [a_side, b_side], records: BTreeMap::new() };
     let task = tokio::spawn(wire.run(stop.clone()));
-    (a, b, Wire { task, stop: stop.clone(), _stop_on_drop: stop.drop_guard() })
+    (a, b, Running::new("loopback", task, stop))
 }
 
 fn end(name: u8, ids: LinkIds) -> (End, Side) {
