@@ -45,7 +45,7 @@ impl Engine {
         heads: &[OperationId],
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
-        match about(plain) {
+        match about(plain).filter(|(_, rank)| *rank != TEXT || plain.expire_s == 0) {
             Some((id, rank)) => self.keep(chat, id, rank, letter, heads, turn),
             None => Ok(()),
         }
@@ -76,6 +76,7 @@ impl Engine {
         self.keep(chat, id, rank, letter, heads, turn)
     }
 
+    /// Nothing that disappears by itself comes here.
     fn keep(
         &self,
         chat: ChatId,
@@ -85,13 +86,11 @@ impl Engine {
         heads: &[OperationId],
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
-        let expires =
-            rank == TEXT && proto::Plain::decode(letter.body.as_slice()).is_ok_and(|plain| plain.expire_s > 0);
         let prefix = said_prefix(&chat, &id);
         let full = rank == CHANGE
             && turn.pairs_under(Table::GroupSaid, &prefix, GROUP_SAID_PER_MESSAGE_MAX)?.len()
                 >= GROUP_SAID_PER_MESSAGE_MAX;
-        if !expires && !full {
+        if !full {
             let key = [&prefix[..], &[rank], letter.id.as_bytes()].concat();
             turn.put_record(Table::GroupSaid, &key, &write(letter, heads));
         }

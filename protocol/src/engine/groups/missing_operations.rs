@@ -13,7 +13,7 @@ use super::super::Engine;
 use super::super::timers::Timer;
 use super::super::turn::Turn;
 use super::Group;
-use super::sync::say;
+use super::sync::{LETTERS_BYTES, say};
 use crate::group::operation::Operation;
 use crate::ids::{ChatId, LinkId, OperationId};
 use crate::limits::GROUP_OPERATIONS_WANTED_MAX;
@@ -25,8 +25,6 @@ use crate::wire::proto::{self, group_sync::S};
 const PATIENCE_MS: u64 = 10 * SECOND_MS;
 /// Somebody else is asked for what is lacking still: nobody may have it, if a hostile member named it.
 const AGAIN_MS: u64 = 5 * MINUTE_MS;
-/// Bytes of operations put into one frame, unless one alone is larger.
-const FRAME_BYTES: usize = 128 * 1_024;
 
 impl Group {
     /// Operations here that none here follows, as they are named to other members.
@@ -44,6 +42,9 @@ impl Group {
 impl Engine {
     /// A member on a link has operations that none it knows follows.
     pub(super) fn heads_named(&mut self, link: LinkId, chat: ChatId, heads: &[u8], turn: &Turn) {
+        if heads.is_empty() {
+            return; // most frames of a group name none
+        }
         let member = self.is_with_member(link, &chat);
         let Some(group) = self.groups.get_mut(&chat).filter(|_| member) else { return };
         for id in heads.chunks_exact(OperationId::LEN).take(GROUP_OPERATIONS_WANTED_MAX).filter_map(OperationId::read) {
@@ -93,7 +94,7 @@ impl Engine {
         let (mut batch, mut bytes) = (proto::GroupOps::default(), 0);
         for operation in held {
             let op = operation.signed().encode_to_vec();
-            if bytes > 0 && bytes + op.len() > FRAME_BYTES {
+            if bytes > 0 && bytes + op.len() > LETTERS_BYTES {
                 say(link, chat, S::Ops(std::mem::take(&mut batch)), turn);
                 bytes = 0;
             }

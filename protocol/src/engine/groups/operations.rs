@@ -136,10 +136,8 @@ impl Engine {
                 added.extend(taken.added);
             }
         }
-        if added.is_empty() {
-            self.plan_asking(chat, turn);
-            return Ok(());
-        }
+        self.plan_asking(chat, turn);
+        let Some(group) = self.groups.get_mut(&chat).filter(|_| !added.is_empty()) else { return Ok(()) };
         let before = std::mem::replace(&mut group.membership, group.graph.membership());
         for id in &added {
             group.note_signers(id);

@@ -38,8 +38,8 @@ use crate::wire::envelope::Envelope;
 use crate::wire::frame::Frame;
 use crate::wire::proto::{self, group_sync::S};
 
-/// Bytes of letters put into one frame.
-const LETTERS_BYTES: usize = 128 * 1_024;
+/// Bytes of letters, or of operations, put into one frame, unless one alone is larger.
+pub(super) const LETTERS_BYTES: usize = 128 * 1_024;
 /// A member on a link is compared with again so often: news can be lost with a link that comes and goes.
 const COMPARE_MS: u64 = 10 * MINUTE_MS;
 /// What was asked for and has not come after so long is asked of somebody else.
