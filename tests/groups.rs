@@ -351,6 +351,46 @@ fn newcomers_read_what_the_group_lets_them_read() {
 }
 
 #[test]
+fn a_group_votes_and_everybody_sees_the_same_count() {
+    let (alice, bob, carol) = climbing();
+    let ask = ["msg", "poll", GROUP, "Which day?", "Saturday", "Sunday", "--choices", "2", "--ends", "1d"];
+    let id = text(&alice.json(&ask)["id"]);
+    bob.receives("Which day?");
+    carol.receives("Which day?");
+    bob.json(&["msg", "vote", &id, "1", "2"]);
+    carol.json(&["msg", "vote", &id, "1"]);
+    let told = alice.event("message.voted", |event| event["from"] == "carol");
+    assert_eq!((&told["message"], &told["removed"]), (&json!(id), &json!(false)), "{told}");
+    carol.json(&["msg", "vote", &id, "2"]);
+    let votes = |home: &Home| {
+        let poll = home.message(&id)["poll"].clone();
+        let names = |option: &Value| -> Vec<String> {
+            let votes = option["votes"].as_array().cloned().unwrap_or_default();
+            let mut names: Vec<String> = votes.iter().map(|voter| text(&voter["from"])).collect();
+            names.sort();
+            names
+        };
+        poll["options"].as_array().cloned().unwrap_or_default().iter().map(names).collect::<Vec<_>>()
+    };
+    let wanted = [vec!["bob".to_owned()], vec!["bob".to_owned(), "carol".to_owned()]];
+    until("the count is the same everywhere", || {
+        [&alice, &bob, &carol].into_iter().all(|home| votes(home) == wanted).then_some(())
+    });
+    assert_eq!(carol.message(&id)["poll"]["mine"], json!([2]));
+    let shown = carol.ok(&["history", GROUP]).stdout;
+    assert!(shown.contains("*2 Sunday  2  ") && shown.contains(" 1 Saturday  1  bob"), "{shown}");
+    bob.refused(2, &["msg", "vote", &id, "3"]);
+    bob.refused(2, &["msg", "vote", &id, "0"]);
+    alice.refused(2, &["msg", "edit", &id, "Which hill?"]);
+    bob.down();
+    bob.up("bob");
+    bob.json(&["msg", "vote", &id, "--remove"]);
+    until("a vote can be taken back", || {
+        [&alice, &bob, &carol].into_iter().all(|home| votes(home)[0].is_empty()).then_some(())
+    });
+}
+
+#[test]
 fn who_is_mentioned_is_told_and_what_is_pinned_is_listed_for_all() {
     let (alice, bob, carol) = climbing();
     let plan = send_to_all(&alice, "@Bob brings the rope, @nobody the tea");

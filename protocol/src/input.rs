@@ -229,6 +229,29 @@ pub enum Request {
         /// True takes it back.
         remove: bool,
     },
+    /// Asks a question with options to choose from.
+    Poll {
+        /// Whom.
+        chat: ChatId,
+        /// The question, 1 to `limits::TEXT_BYTES_MAX` bytes.
+        question: String,
+        /// What can be chosen from: `limits::POLL_OPTIONS_RANGE` different options of 1 to
+        /// `limits::POLL_OPTION_BYTES_MAX` bytes.
+        options: Vec<String>,
+        /// How many of them an account may choose.
+        choices_max: u32,
+        /// Seconds after which nobody can vote, from `limits::POLL_ENDS_S_RANGE`; `None` is never.
+        ends_in_s: Option<u32>,
+        /// As in `Send`.
+        client_id: Option<String>,
+    },
+    /// Chooses among the options of a poll; the last choice counts.
+    Vote {
+        /// The poll.
+        id: MessageId,
+        /// Options by number, from 0, each once; none takes the vote back.
+        choices: Vec<u32>,
+    },
     /// Marks everything up to a message as read (and says so, where allowed).
     MarkRead {
         /// The conversation.

@@ -14,6 +14,12 @@ pub const AVATAR_BYTES_MAX: usize = 32 * 1024;
 pub const REACTION_BYTES_MAX: usize = 64;
 /// Mentions in one text.
 pub const MENTIONS_MAX: usize = 64;
+/// Options of a poll.
+pub const POLL_OPTIONS_RANGE: std::ops::RangeInclusive<usize> = 2..=16;
+/// After how many seconds a poll may end: from a minute to a year.
+pub const POLL_ENDS_S_RANGE: std::ops::RangeInclusive<u32> = 60..=365 * 86_400;
+/// Longest option of a poll.
+pub const POLL_OPTION_BYTES_MAX: usize = 128;
 /// Pinned messages of one conversation that are listed, those pinned last.
 pub const PINS_MAX: usize = 100;
 /// Longest greeting in a contact request.
@@ -165,6 +171,8 @@ pub const SLOT_EDITS_MAX: usize = 64;
 /// Authors whose edits of one message are kept, the least account ids first: in a conversation of two there are two, in a
 /// group only the author of a text can change it. 8 × 64 × 4 KiB = 2 MiB is what hostile members can make of a slot.
 pub const SLOT_EDITORS_MAX: usize = 8;
+/// Accounts whose votes in one poll are kept, the least account ids first: as many as a group can have.
+pub const SLOT_VOTES_MAX: usize = 4_096;
 /// Accounts whose reactions to one message are kept, the least account ids first.
 pub const SLOT_REACTIONS_MAX: usize = 1_024;
 /// Hops kept of one message.

@@ -205,6 +205,15 @@ pub enum EventKind {
         /// The member of the group who did it; `None` in a conversation of two and for this account.
         author: Option<AccountId>,
     },
+    /// Somebody voted in a poll, or took the vote back.
+    MessageVoted {
+        /// True when it was this account.
+        outgoing: bool,
+        /// True when the vote was taken back.
+        removed: bool,
+        /// The member of the group who did it; `None` in a conversation of two and for this account.
+        author: Option<AccountId>,
+    },
     /// A contact exists and can be written to.
     ContactAdded,
     /// Name, status, picture or settings of a contact changed.

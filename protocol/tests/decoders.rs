@@ -131,7 +131,10 @@ fn slot() -> Slot {
         op_id: MessageId([n; 12]),
         kind,
     };
-    slot.apply(&op(1, SlotOpKind::Text { body: "hello".into(), reply_to: None, expire_s: 60, mentions: Vec::new() }));
+    slot.apply(&op(
+        1,
+        SlotOpKind::Text { body: "hello".into(), reply_to: None, expire_s: 60, mentions: Vec::new(), poll: None },
+    ));
     slot.apply(&op(2, SlotOpKind::React { emoji: "+".into(), remove: false }));
     slot
 }

@@ -1,11 +1,11 @@
-//! What stands out in a group: who is mentioned, and what moderators have pinned.
+//! What stands out in a group: who is mentioned, what moderators have pinned, and what members vote on.
 
 use silbo_protocol::conversation::{ItemView, view};
 use silbo_protocol::group::{GroupHistory, GroupRole};
 use silbo_protocol::ids::{ChatId, MessageId};
 use silbo_protocol::input::{GroupChanges, Request};
 use silbo_protocol::limits::PINS_MAX;
-use silbo_protocol::step::{EventKind, RequestError};
+use silbo_protocol::step::{EventKind, Reply, RequestError};
 use silbo_protocol::store::Store;
 use silbo_protocol::time::MINUTE_MS;
 use silbo_simulations::{Failure, NodeId, World};
@@ -181,5 +181,123 @@ fn so_many_messages_are_pinned_and_no_more() -> Done {
     world.request(ada, Request::Pin { id: last, remove: false })?;
     let listed = pins(&mut world, ada, chat)?;
     assert_eq!((listed.len(), listed[0]), (PINS_MAX, last));
+    Ok(())
+}
+
+fn ask(
+    world: &mut World,
+    node: NodeId,
+    chat: ChatId,
+    choices_max: u32,
+    ends_in_s: Option<u32>,
+) -> Result<MessageId, Failure> {
+    let options = ["Saturday", "Sunday", "Monday"].map(str::to_owned).to_vec();
+    let question = "Which day?".to_owned();
+    let request = Request::Poll { chat, question, options, choices_max, ends_in_s, client_id: None };
+    match world.request(node, request)? {
+        Reply::Message { id, .. } => Ok(id),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// How many have chosen each option.
+fn tally(world: &World, node: NodeId, chat: ChatId, id: MessageId) -> Vec<usize> {
+    let poll = item(world, node, chat, id).poll.expect("a poll");
+    let count = |n: u32| poll.votes.iter().filter(|vote| vote.choices.numbers().any(|number| number == n)).count();
+    (0..).zip(&poll.poll.options).map(|(n, _)| count(n)).collect()
+}
+
+/// The field a request was refused for.
+fn wrong_field<T: std::fmt::Debug>(answer: Result<T, Failure>) -> &'static str {
+    match answer {
+        Err(Failure::Refused { error: RequestError::Invalid { field, .. }, .. }) => field,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_vote_counts_for_all_and_the_last_one_of_each() -> Done {
+    let (mut world, [ada, bob, carol], chat) = three(7)?;
+    let id = ask(&mut world, ada, chat, 2, Some(3_600))?;
+    world.wait_shown(bob, "Which day?", MINUTE_MS)?;
+    world.wait_shown(carol, "Which day?", MINUTE_MS)?;
+    world.request(bob, Request::Vote { id, choices: vec![0, 1] })?;
+    world.request(carol, Request::Vote { id, choices: vec![2] })?;
+    world.request(ada, Request::Vote { id, choices: vec![0] })?;
+    world.run_for(MINUTE_MS)?;
+    world.request(carol, Request::Vote { id, choices: vec![1] })?;
+    world.request(ada, Request::Vote { id, choices: Vec::new() })?;
+    world.run_for(MINUTE_MS)?;
+    for member in [ada, bob, carol] {
+        assert_eq!(tally(&world, member, chat, id), [1, 2, 0]);
+    }
+    let told = |kind: &EventKind| matches!(kind, EventKind::MessageVoted { outgoing: false, .. });
+    assert_eq!(world.node(bob).count_events(told), 4, "Carol's two votes and Ada's, the second one taken back");
+    for wrong in [vec![3], vec![0, 0], vec![0, 1, 2]] {
+        assert_eq!(wrong_field(world.request(bob, Request::Vote { id, choices: wrong })), "choices");
+    }
+    assert_eq!(wrong_field(world.request(ada, Request::Edit { id, body: "Which hill?".to_owned() })), "id");
+    world.run_for(60 * MINUTE_MS)?;
+    assert_eq!(wrong_field(world.request(bob, Request::Vote { id, choices: vec![0] })), "id", "the poll is over");
+    assert_eq!(wrong_field(ask(&mut world, ada, chat, 4, None)), "options", "more choices than options");
+    assert_eq!(wrong_field(ask(&mut world, ada, chat, 1, Some(5))), "endsInS");
+    Ok(())
+}
+
+#[test]
+fn a_newcomer_sees_the_votes_and_a_restart_forgets_none() -> Done {
+    let (mut world, [ada, bob, carol], chat) = three(8)?;
+    let id = ask(&mut world, carol, chat, 1, None)?;
+    world.wait_shown(bob, "Which day?", MINUTE_MS)?;
+    world.request(bob, Request::Vote { id, choices: vec![1] })?;
+    let changes = GroupChanges { history: Some(GroupHistory::All), ..GroupChanges::default() };
+    world.request(ada, Request::GroupSet { chat, changes })?;
+    world.run_for(MINUTE_MS)?;
+    let dora = world.person("Dora")?;
+    world.befriend(ada, dora)?;
+    world.add_members(ada, chat, &[dora])?;
+    world.wait_members(dora, chat, 4)?;
+    world.run_for(MINUTE_MS)?;
+    world.request(dora, Request::Vote { id, choices: vec![1] })?;
+    world.run_for(MINUTE_MS)?;
+    world.stop(bob);
+    world.start(bob);
+    for member in [ada, bob, carol, dora] {
+        assert_eq!(tally(&world, member, chat, id), [0, 2, 0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn who_may_only_read_does_not_vote() -> Done {
+    let (mut world, [ada, bob, carol], chat) = three(9)?;
+    let id = ask(&mut world, ada, chat, 1, None)?;
+    let text = world.say(ada, chat, "not a poll")?;
+    for reader in [bob, carol] {
+        world.wait_shown(reader, "Which day?", MINUTE_MS)?;
+        world.wait_shown(reader, "not a poll", MINUTE_MS)?;
+    }
+    world.set_role(ada, chat, bob, GroupRole::Reader)?;
+    world.run_for(MINUTE_MS)?;
+    let refused = world.request(bob, Request::Vote { id, choices: vec![0] });
+    assert!(matches!(refused, Err(Failure::Refused { error: RequestError::NotAllowed(_), .. })), "{refused:?}");
+    for none in [text, MessageId([7; 12])] {
+        let refused = world.request(carol, Request::Vote { id: none, choices: vec![0] });
+        assert!(matches!(refused, Err(Failure::Refused { error: RequestError::NotFound(_), .. })), "{refused:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn two_people_vote_too() -> Done {
+    let mut world = World::new(10);
+    let [ada, bob] = [world.person("Ada")?, world.person("Bob")?];
+    world.befriend(ada, bob)?;
+    let of_bob = world.chat_of(bob)?;
+    let id = ask(&mut world, ada, of_bob, 1, None)?;
+    world.wait_shown(bob, "Which day?", MINUTE_MS)?;
+    world.request(bob, Request::Vote { id, choices: vec![2] })?;
+    world.run_for(MINUTE_MS)?;
+    assert_eq!(tally(&world, ada, of_bob, id), [0, 0, 1]);
     Ok(())
 }

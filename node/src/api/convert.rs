@@ -310,7 +310,8 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
                 ..shown
             }
         }
-        EventKind::MessagePinned { outgoing, removed, author } => {
+        EventKind::MessagePinned { outgoing, removed, author }
+        | EventKind::MessageVoted { outgoing, removed, author } => {
             types::Event { outgoing: Some(outgoing), removed: Some(removed), ..by(shown, author) }
         }
         EventKind::MessageSent { body } => types::Event { body: Some(body), ..shown },

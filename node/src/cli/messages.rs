@@ -114,6 +114,21 @@ pub async fn msg(session: &Session, command: MsgCommand) -> Result<(), Failure> 
             let done = session.call("message.pin", json!({"id": id, "remove": remove})).await?;
             screen.result(&done, |_, _| String::new())
         }
+        MsgCommand::Poll { to, question, options, choices, ends } => {
+            let ends_in_s = ends.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+            let wanted = params([
+                ("chat", json!(to)),
+                ("body", json!(question)),
+                ("options", json!(options)),
+                ("maxChoices", json!(choices)),
+                ("endsInS", json!(ends_in_s)),
+            ]);
+            screen.result(&session.call("message.poll", wanted).await?, render::sent)
+        }
+        MsgCommand::Vote { id, choices, remove: _ } => {
+            let done = session.call("message.vote", json!({"id": id, "choices": choices})).await?;
+            screen.result(&done, |_, _| String::new())
+        }
         MsgCommand::Show { id } => {
             screen.result(&session.call("message.show", json!({"id": id})).await?, render::message)
         }

@@ -9,12 +9,13 @@ use super::screen::Form;
 use super::{Session, render};
 
 /// Kinds shown where none are asked for: what others did, and what a person has to decide.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "message.received",
     "message.edited",
     "message.deleted",
     "message.reaction",
     "message.pinned",
+    "message.voted",
     "contact.request",
     "contact.accepted",
     "contact.keyChanged",

@@ -359,8 +359,29 @@ fn item_line(item: &Value, time: &LocalTime) -> String {
     marks.extend(items(item, "reactions").iter().map(|reaction| text(reaction, "emoji")));
     let marks = marks.into_iter().filter(|mark| !mark.is_empty()).collect::<Vec<_>>().join(", ");
     let marks = if marks.is_empty() { marks } else { format!("  [{marks}]") };
-    let body = body.replace('\n', "\n    ");
+    let options = poll_options(item, time).into_iter().map(|line| format!("\n{line}")).collect::<String>();
+    let body = [body, options].concat().replace('\n', "\n    ");
     format!("{}  {who}: {body}{marks}  {}", minute(item, "sentAt", time), text(item, "id"))
+}
+
+/// A line an option, and one that says until when.
+fn poll_options(item: &Value, time: &LocalTime) -> Vec<String> {
+    let Some(poll) = item.get("poll").filter(|poll| !poll.is_null()) else { return Vec::new() };
+    let mine: Vec<u64> = items(poll, "mine").iter().filter_map(Value::as_u64).collect();
+    let line = |(number, option): (u64, &Value)| {
+        let votes = items(option, "votes");
+        let names: Vec<String> = votes.iter().map(|voter| one_line(&text(voter, "from"))).collect();
+        let mark = if mine.contains(&number) { "*" } else { " " };
+        format!("{mark}{number} {}  {}  {}", one_line(&text(option, "text")), votes.len(), names.join(", "))
+            .trim_end()
+            .to_owned()
+    };
+    let mut lines: Vec<String> = (1..).zip(items(poll, "options")).map(line).collect();
+    let ends = minute(poll, "endsAt", time);
+    if !ends.is_empty() {
+        lines.push(format!(" until {ends}"));
+    }
+    lines
 }
 
 /// `history.list`, `search.find`
@@ -401,6 +422,7 @@ pub fn message(value: &Value, time: &LocalTime) -> String {
         ("earlier", edits.join("\n          ")),
         ("reactions", reactions.join(", ")),
         ("text", text(value, "body")),
+        ("options", poll_options(value, time).join("\n          ")),
     ])
 }
 
@@ -583,6 +605,8 @@ pub fn event(value: &Value, time: &LocalTime) -> String {
         "message.reaction" => format!("{name} reacted {}", text(value, "emoji")),
         "message.pinned" if flag(value, "removed") => format!("{name} took a pin back"),
         "message.pinned" => format!("{name} pinned a message: silbo msg show {}", text(value, "message")),
+        "message.voted" if flag(value, "removed") => format!("{name} took a vote back"),
+        "message.voted" => format!("{name} voted: silbo msg show {}", text(value, "message")),
         "message.state" => {
             format!("to {name}: {} {}", text(value, "state"), text(value, "failed")).trim_end().to_owned()
         }

@@ -124,6 +124,7 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::MessageExpired => "message.expired",
         EventKind::MessageReaction { .. } => "message.reaction",
         EventKind::MessagePinned { .. } => "message.pinned",
+        EventKind::MessageVoted { .. } => "message.voted",
         EventKind::ContactAdded => "contact.added",
         EventKind::ContactUpdated => "contact.updated",
         EventKind::ContactRequest { .. } => "contact.request",

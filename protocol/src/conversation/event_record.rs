@@ -39,7 +39,8 @@ fn author_of(kind: &EventKind) -> Option<AccountId> {
         | EventKind::MessageEdited { author, .. }
         | EventKind::MessageDeleted { author }
         | EventKind::MessageReaction { author, .. }
-        | EventKind::MessagePinned { author, .. } => *author,
+        | EventKind::MessagePinned { author, .. }
+        | EventKind::MessageVoted { author, .. } => *author,
         _ => None,
     }
 }
@@ -59,6 +60,9 @@ fn kind_to_record(kind: &EventKind) -> Kind {
         }
         EventKind::MessagePinned { outgoing, removed, author: _ } => {
             Kind::Pinned(state::Pinned { outgoing: *outgoing, removed: *removed })
+        }
+        EventKind::MessageVoted { outgoing, removed, author: _ } => {
+            Kind::Voted(state::Voted { outgoing: *outgoing, removed: *removed })
         }
         EventKind::MessageSent { body } => Kind::Sent(body.clone()),
         EventKind::MessageState { state, path } => {
@@ -115,6 +119,7 @@ fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> 
             muted: received.muted,
         },
         Kind::Pinned(state::Pinned { outgoing, removed }) => EventKind::MessagePinned { outgoing, removed, author },
+        Kind::Voted(state::Voted { outgoing, removed }) => EventKind::MessageVoted { outgoing, removed, author },
         Kind::Sent(body) => EventKind::MessageSent { body },
         Kind::State(state) => EventKind::MessageState {
             state: DeliveryState::from_record(&state.state?)?,
@@ -193,6 +198,8 @@ mod tests {
             },
             EventKind::MessagePinned { outgoing: true, removed: false, author: None },
             EventKind::MessagePinned { outgoing: false, removed: true, author: Some(account) },
+            EventKind::MessageVoted { outgoing: false, removed: false, author: Some(account) },
+            EventKind::MessageVoted { outgoing: true, removed: true, author: None },
             EventKind::MessageSent { body: "yo".into() },
             EventKind::MessageState {
                 state: DeliveryState::Held { relays: 2, until: UnixTime(9) },

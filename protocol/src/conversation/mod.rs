@@ -10,6 +10,7 @@
 pub mod delivery_state;
 pub mod event_record;
 pub mod mention;
+pub mod poll;
 pub mod retention;
 pub mod slot;
 mod slot_record;
@@ -19,6 +20,7 @@ pub mod view;
 
 pub use delivery_state::{path_code, path_of_code};
 pub use mention::Mention;
+pub use poll::{Choices, Poll, PollView, VoteView};
 pub use slot::{Changed, Pin, Slot, SlotAuthor, SlotOp, SlotOpKind};
 pub use view::{ItemView, view};
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   text      the least text, own before the other's     versions  up to 64 edits an author, newest last
 //!   reactions one an author, last writer wins            deleted   once set, for ever, and wipes the rest
-//!   pin       one for all, last writer wins
+//!   pin       one for all, last writer wins       votes     one an author, last writer wins
 //! ```
 //! Each part is a join-semilattice, so the slot is one: equal sets of operations give equal slots for any order,
 //! duplication or partition. An edit or reaction may come before its text and waits for it; edits of anyone but the
@@ -15,12 +15,15 @@ use std::collections::BTreeMap;
 use crate::crypto::fields;
 use crate::crypto::hash::{sha256, trunc};
 use crate::ids::{AccountId, ChatId, MessageId};
-use crate::limits::{REACTION_BYTES_MAX, SLOT_EDITORS_MAX, SLOT_EDITS_MAX, SLOT_REACTIONS_MAX, TEXT_BYTES_MAX};
+use crate::limits::{
+    REACTION_BYTES_MAX, SLOT_EDITORS_MAX, SLOT_EDITS_MAX, SLOT_REACTIONS_MAX, SLOT_VOTES_MAX, TEXT_BYTES_MAX,
+};
 use crate::step::{DeliveryState, Path};
 use crate::store::ItemRow;
 use crate::time::UnixTime;
 
 use super::mention::Mention;
+use super::poll::{Choices, Poll};
 use super::retention::{ORPHAN_MS, TOMBSTONE_MS, expiry, sooner};
 
 /// A text that a later edit has replaced is kept up to this length: 64 × 4 KiB bound what a slot holds per author.
@@ -65,6 +68,8 @@ pub enum SlotOpKind {
         expire_s: u32,
         /// Whom it mentions, at most `limits::MENTIONS_MAX`.
         mentions: Vec<Mention>,
+        /// What can be chosen from, where the text is a question.
+        poll: Option<Poll>,
     },
     /// Its text was changed.
     Edit {
@@ -85,6 +90,11 @@ pub enum SlotOpKind {
         /// True takes it back.
         off: bool,
     },
+    /// The author's answer to a poll was set or taken back.
+    Vote {
+        /// What they chose.
+        choices: Choices,
+    },
     /// It was deleted, by either side.
     Delete,
 }
@@ -104,6 +114,8 @@ pub enum Changed {
     Reacted,
     /// A visible message is pinned, or not any more.
     Pinned,
+    /// A vote of the operation's author in a visible poll changed.
+    Voted,
     /// The message is deleted.
     Deleted,
 }
@@ -125,6 +137,7 @@ pub(super) struct Text {
     pub(super) reply_to: Option<MessageId>,
     pub(super) expire_s: u32,
     pub(super) mentions: Vec<Mention>,
+    pub(super) poll: Option<Poll>,
 }
 
 /// What an edit made of a text.
@@ -159,6 +172,15 @@ pub(super) struct Reaction {
     pub(super) removed: bool,
 }
 
+/// Ordered like a reaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Vote {
+    pub(super) lamport: u64,
+    pub(super) ts: UnixTime,
+    pub(super) op: MessageId,
+    pub(super) choices: Choices,
+}
+
 /// Everything known of one message id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
@@ -167,6 +189,7 @@ pub struct Slot {
     pub(super) versions: BTreeMap<(SlotAuthor, OpKey), Words>,
     pub(super) reactions: BTreeMap<SlotAuthor, Reaction>,
     pub(super) pin: Option<Pin>,
+    pub(super) votes: BTreeMap<SlotAuthor, Vote>,
     pub(super) delivery: Option<DeliveryState>,
     pub(super) path: Option<Path>,
 }
@@ -191,11 +214,16 @@ impl Slot {
                 Changed::Nothing
             }
             SlotOpKind::React { emoji, .. } if !(1..=REACTION_BYTES_MAX).contains(&emoji.len()) => Changed::Nothing,
-            SlotOpKind::Text { body, reply_to, expire_s, mentions } => {
+            SlotOpKind::Text { poll: Some(poll), .. } if poll.check().is_err() => Changed::Nothing,
+            SlotOpKind::Text { body, reply_to, expire_s, mentions, poll } => {
                 let reply = reply_to.as_ref().map_or(&[][..], MessageId::as_bytes);
-                let key = op.key(&[body.as_bytes(), reply, &expire_s.to_be_bytes()], mentions);
-                let (body, reply_to, expire_s, mentions) = (body.clone(), *reply_to, *expire_s, mentions.clone());
-                let text = Text { author: op.author, key, body, reply_to, expire_s, mentions };
+                let asked = poll.as_ref().map(poll_digest);
+                let expire = expire_s.to_be_bytes();
+                let mut content = vec![body.as_bytes(), reply, &expire];
+                content.extend(asked.as_ref().map(|digest| &digest[..]));
+                let key = op.key(&content, mentions);
+                let (body, reply_to, mentions, poll) = (body.clone(), *reply_to, mentions.clone(), poll.clone());
+                let text = Text { author: op.author, key, body, reply_to, expire_s: *expire_s, mentions, poll };
                 self.changing(|slot| slot.join_text(text))
             }
             SlotOpKind::Edit { body, mentions } => {
@@ -217,6 +245,14 @@ impl Slot {
                 let reaction = Reaction { lamport, ts, op: op_id, emoji: emoji.clone(), removed: *remove };
                 match self.join_reaction(op.author, reaction) {
                     true if self.is_visible() => Changed::Reacted,
+                    true => Changed::Kept,
+                    false => Changed::Nothing,
+                }
+            }
+            SlotOpKind::Vote { choices } => {
+                let vote = Vote { lamport: op.lamport, ts: op.ts, op: op.op_id, choices: *choices };
+                match self.join_vote(op.author, vote) {
+                    true if self.poll().is_some() => Changed::Voted,
                     true => Changed::Kept,
                     false => Changed::Nothing,
                 }
@@ -245,6 +281,9 @@ impl Slot {
         }
         if let Some(pin) = other.pin {
             self.join_pin(pin);
+        }
+        for (author, vote) in &other.votes {
+            self.join_vote(*author, *vote);
         }
         if let Some(state) = other.delivery {
             self.raise(state, other.path);
@@ -295,13 +334,18 @@ impl Slot {
     /// The text as it is after all edits of its author; `None` when there is nothing to show.
     pub fn body(&self) -> Option<&str> {
         let text = self.text.as_ref().filter(|_| !self.deleted)?;
-        Some(self.edits_of(text.author).last().map_or(&text.body, |(_, words)| &words.body))
+        Some(self.edits().last().map_or(&text.body, |(_, words)| &words.body))
     }
 
     /// Whom the text mentions as it is.
     pub fn mentions(&self) -> &[Mention] {
         let Some(text) = self.text.as_ref().filter(|_| !self.deleted) else { return &[] };
-        self.edits_of(text.author).last().map_or(&text.mentions, |(_, words)| &words.mentions)
+        self.edits().last().map_or(&text.mentions, |(_, words)| &words.mentions)
+    }
+
+    /// What can be chosen from, of a visible text that asks.
+    pub fn poll(&self) -> Option<&Poll> {
+        self.text.as_ref().filter(|_| !self.deleted)?.poll.as_ref()
     }
 
     /// Who pinned the message, while it is pinned.
@@ -332,6 +376,12 @@ impl Slot {
             expires_at,
             slot: self.encode(),
         }
+    }
+
+    /// What its author made of the text, oldest first. A question stays as it was asked: votes are about it.
+    pub(super) fn edits(&self) -> impl DoubleEndedIterator<Item = (&OpKey, &Words)> {
+        let author = self.text.as_ref().filter(|text| text.poll.is_none()).map(|text| text.author);
+        author.into_iter().flat_map(|author| self.edits_of(author))
     }
 
     /// Edits of one author, oldest first.
@@ -418,6 +468,17 @@ impl Slot {
         true
     }
 
+    fn join_vote(&mut self, author: SlotAuthor, vote: Vote) -> bool {
+        if self.deleted || self.votes.get(&author).is_some_and(|known| *known >= vote) {
+            return false;
+        }
+        self.votes.insert(author, vote);
+        while self.votes.len() > SLOT_VOTES_MAX {
+            self.votes.pop_last();
+        }
+        self.votes.contains_key(&author)
+    }
+
     /// Keeps the edits of the least authors, whoever came first: what is left is a function of the set.
     fn bound_editors(&mut self) {
         let mut editors: Vec<SlotAuthor> = self.versions.keys().map(|(author, _)| *author).collect();
@@ -432,6 +493,7 @@ impl Slot {
         self.versions.clear();
         self.reactions.clear();
         self.pin = None;
+        self.votes.clear();
         if let Some(text) = &mut self.text {
             text.wipe();
         }
@@ -458,5 +520,13 @@ impl Text {
         self.reply_to = None;
         self.expire_s = 0;
         self.mentions.clear();
+        self.poll = None;
     }
+}
+
+/// One field for all of a poll.
+fn poll_digest(poll: &Poll) -> [u8; 32] {
+    let ends = poll.ends_at.map_or(0, |at| at.0).to_be_bytes();
+    let options: Vec<&[u8]> = poll.options.iter().map(String::as_bytes).collect();
+    sha256(&fields(&[&fields(&options), &poll.choices_max.to_be_bytes(), &ends]))
 }

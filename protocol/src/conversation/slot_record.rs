@@ -9,7 +9,8 @@ use crate::wire::invite::Aid20;
 
 use super::delivery_state::{path_code, path_of_code};
 use super::mention::Mention;
-use super::slot::{OpKey, Pin, Reaction, Slot, SlotAuthor, Text, Words};
+use super::poll::{Choices, Poll};
+use super::slot::{OpKey, Pin, Reaction, Slot, SlotAuthor, Text, Vote, Words};
 use super::state;
 use crate::step::DeliveryState;
 
@@ -27,6 +28,7 @@ impl Slot {
             reply_to: text.reply_to.map(|id| id.0.to_vec()).unwrap_or_default(),
             expire_s: text.expire_s,
             mentions: text.mentions.iter().map(mention).collect(),
+            poll: text.poll.as_ref().map(poll),
         });
         let versions = self.versions.iter().map(|((author, key), words)| state::Version {
             who: who(*author),
@@ -47,6 +49,14 @@ impl Slot {
             emoji: reaction.emoji.clone(),
             removed: reaction.removed,
         });
+        let votes = self.votes.iter().map(|(author, vote)| state::Vote {
+            who: who(*author),
+            account: account(*author),
+            lamport: vote.lamport,
+            ts: vote.ts.0,
+            op: vote.op.0.to_vec(),
+            options: vote.choices.bits(),
+        });
         state::Slot {
             deleted: self.deleted,
             text,
@@ -62,6 +72,7 @@ impl Slot {
                 op: pin.op.0.to_vec(),
                 off: pin.off,
             }),
+            votes: votes.collect(),
         }
         .encode_to_vec()
     }
@@ -86,6 +97,10 @@ impl Slot {
                 reply_to: if text.reply_to.is_empty() { None } else { Some(MessageId::read(&text.reply_to)?) },
                 expire_s: text.expire_s,
                 mentions: mentions(&text.mentions)?,
+                poll: match text.poll {
+                    Some(stored) => Some(poll_of(stored)?),
+                    None => None,
+                },
             });
         }
         for version in record.versions {
@@ -108,6 +123,11 @@ impl Slot {
             let (author, op) = (author(pin.who, &pin.account)?, MessageId::read(&pin.op)?);
             slot.pin = Some(Pin { lamport: pin.lamport, ts: UnixTime(pin.ts), op, author, off: pin.off });
         }
+        for stored in record.votes {
+            let of = author(stored.who, &stored.account)?;
+            let (op, choices) = (MessageId::read(&stored.op)?, Choices::of_bits(stored.options)?);
+            slot.votes.insert(of, Vote { lamport: stored.lamport, ts: UnixTime(stored.ts), op, choices });
+        }
         if let Some(delivery) = record.delivery {
             slot.delivery = Some(DeliveryState::from_record(&delivery)?);
         }
@@ -127,6 +147,17 @@ fn mentions(stored: &[state::Mention]) -> Option<Vec<Mention>> {
         Some(Mention { from: stored.from, len: stored.len, account: Aid20::read(&stored.aid20)? })
     };
     stored.iter().map(read).collect()
+}
+
+fn poll(poll: &Poll) -> state::Poll {
+    let ends = poll.ends_at.map_or(0, |at| at.0);
+    state::Poll { options: poll.options.clone(), choices_max: poll.choices_max, ends }
+}
+
+fn poll_of(stored: state::Poll) -> Option<Poll> {
+    let ends_at = (stored.ends > 0).then_some(UnixTime(stored.ends));
+    let poll = Poll { options: stored.options, choices_max: stored.choices_max, ends_at };
+    poll.check().ok().map(|()| poll)
 }
 
 fn who(author: SlotAuthor) -> u32 {

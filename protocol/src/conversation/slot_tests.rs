@@ -4,13 +4,16 @@ use proptest::prelude::*;
 
 use crate::ids::{AccountId, ChatId, MessageId};
 use crate::input::Route;
-use crate::limits::{REACTION_BYTES_MAX, SLOT_EDITORS_MAX, SLOT_EDITS_MAX, SLOT_REACTIONS_MAX, TEXT_BYTES_MAX};
+use crate::limits::{
+    REACTION_BYTES_MAX, SLOT_EDITORS_MAX, SLOT_EDITS_MAX, SLOT_REACTIONS_MAX, SLOT_VOTES_MAX, TEXT_BYTES_MAX,
+};
 use crate::step::{DeliveryState, FailReason, Path};
 use crate::time::{DAY_MS, UnixTime};
 use crate::wire::invite::Aid20;
 
 use super::delivery_state::tests::any_state;
 use super::mention::Mention;
+use super::poll::{Choices, Poll};
 use super::retention::TOMBSTONE_MS;
 use super::slot::{Changed, SUPERSEDED_BYTES_MAX, Slot, SlotAuthor, SlotOp, SlotOpKind};
 use super::view::view;
@@ -26,7 +29,11 @@ fn op(author: SlotAuthor, n: u64, kind: SlotOpKind) -> SlotOp {
 }
 
 fn text(author: SlotAuthor, n: u64, body: &str) -> SlotOp {
-    op(author, n, SlotOpKind::Text { body: body.to_owned(), reply_to: None, expire_s: 0, mentions: Vec::new() })
+    op(
+        author,
+        n,
+        SlotOpKind::Text { body: body.to_owned(), reply_to: None, expire_s: 0, mentions: Vec::new(), poll: None },
+    )
 }
 
 fn edit(author: SlotAuthor, n: u64, body: &str) -> SlotOp {
@@ -39,6 +46,20 @@ fn react(author: SlotAuthor, n: u64, emoji: &str, remove: bool) -> SlotOp {
 
 fn delete(author: SlotAuthor, n: u64) -> SlotOp {
     op(author, n, SlotOpKind::Delete)
+}
+
+fn poll(options: usize) -> Poll {
+    let options = (0..options).map(|n| format!("option {n}")).collect();
+    Poll { options, choices_max: 1, ends_at: Some(UnixTime(1_100)) }
+}
+
+fn question(author: SlotAuthor, n: u64, options: usize) -> SlotOp {
+    let (body, mentions, poll) = ("which?".to_owned(), Vec::new(), Some(poll(options)));
+    op(author, n, SlotOpKind::Text { body, reply_to: None, expire_s: 0, mentions, poll })
+}
+
+fn vote(author: SlotAuthor, n: u64, numbers: &[u32]) -> SlotOp {
+    op(author, n, SlotOpKind::Vote { choices: Choices::of(numbers).unwrap() })
 }
 
 fn slot_of<'a>(ops: impl IntoIterator<Item = &'a SlotOp>) -> Slot {
@@ -72,8 +93,12 @@ fn any_op(with_delete: bool) -> impl Strategy<Value = SlotOp> {
     let kind = prop_oneof![
         3 => (body(), proptest::option::of(Just(MessageId([7; 12]))), 0_u32..2)
             .prop_flat_map(|(body, reply_to, expire_s)| {
-                any_mentions().prop_map(move |mentions| SlotOpKind::Text { body: body.clone(), reply_to, expire_s, mentions })
+                (any_mentions(), proptest::option::of(Just(poll(2)))).prop_map(move |(mentions, poll)| {
+                    SlotOpKind::Text { body: body.clone(), reply_to, expire_s, mentions, poll }
+                })
             }),
+        2 => proptest::collection::vec(0_u32..4, 0..2)
+            .prop_map(|numbers| SlotOpKind::Vote { choices: Choices::of(&numbers).unwrap_or_default() }),
         4 => (body(), any_mentions()).prop_map(|(body, mentions)| SlotOpKind::Edit { body, mentions }),
         2 => any::<bool>().prop_map(|off| SlotOpKind::Pin { off }),
         3 => ("[xy]", any::<bool>()).prop_map(|(emoji, remove)| SlotOpKind::React { emoji, remove }),
@@ -349,7 +374,8 @@ fn oversized_and_empty_operations_change_nothing() {
 #[test]
 fn a_row_disappears_with_its_text_its_conversation_or_its_tombstone() {
     let day_s = 86_400;
-    let kind = SlotOpKind::Text { body: "t".to_owned(), reply_to: None, expire_s: 60, mentions: Vec::new() };
+    let kind =
+        SlotOpKind::Text { body: "t".to_owned(), reply_to: None, expire_s: 60, mentions: Vec::new(), poll: None };
     let mut slot = slot_of([&op(SlotAuthor::Peer, 1, kind)]);
     assert_eq!(slot.row(CHAT, ID, NOW, day_s, NOW).expires_at, NOW.after_ms(60_000));
     slot.apply(&delete(SlotAuthor::Me, 2));
@@ -395,9 +421,52 @@ fn the_last_word_on_a_pin_counts_and_a_deleted_message_is_none() {
 }
 
 #[test]
+fn the_last_vote_of_each_counts_whenever_the_poll_comes() {
+    let mut slot = Slot::default();
+    assert_eq!(slot.apply(&vote(member(2), 5, &[1])), Changed::Kept, "before its poll");
+    assert_eq!(slot.apply(&question(member(1), 1, 3)), Changed::Appeared);
+    assert_eq!(slot.apply(&vote(member(2), 4, &[0])), Changed::Nothing, "said before");
+    assert_eq!(slot.apply(&vote(SlotAuthor::Me, 6, &[0])), Changed::Voted);
+    assert_eq!(slot.apply(&vote(SlotAuthor::Me, 7, &[2])), Changed::Voted, "another choice");
+    for (author, n, numbers) in [(3, 8, &[0, 1][..]), (4, 8, &[3]), (5, 101, &[0]), (6, 8, &[])] {
+        slot.apply(&vote(member(author), n, numbers)); // too many, none there, after the end, taken back
+    }
+    let shown = view(&slot.row(CHAT, ID, NOW, 0, NOW)).unwrap().poll.unwrap();
+    let counted: Vec<_> =
+        shown.votes.iter().map(|vote| (vote.author, vote.choices.numbers().collect::<Vec<_>>())).collect();
+    assert_eq!(counted, [(SlotAuthor::Me, vec![2]), (member(2), vec![1])]);
+    assert_eq!(slot.apply(&vote(SlotAuthor::Me, 9, &[])), Changed::Voted, "taken back");
+    slot.apply(&delete(member(1), 20));
+    assert!(slot.poll().is_none());
+    assert_eq!(slot.apply(&vote(member(2), 21, &[0])), Changed::Nothing);
+}
+
+#[test]
+fn a_question_stays_as_it_was_asked() {
+    let mut slot = slot_of(&[question(member(1), 1, 2)]);
+    assert_eq!(slot.apply(&edit(member(1), 2, "another question")), Changed::Kept);
+    let shown = view(&slot.row(CHAT, ID, NOW, 0, NOW)).unwrap();
+    assert_eq!((shown.body.as_str(), shown.edits.len(), shown.edited_at), ("which?", 0, None));
+    let broken = |options| slot_of(&[question(member(1), 1, options)]);
+    assert_eq!(broken(1), Slot::default(), "a poll that could not be sent");
+}
+
+#[test]
+fn the_votes_of_a_crowd_are_bounded_and_the_same_in_any_order() {
+    let all = || (0..=u16::try_from(SLOT_VOTES_MAX).unwrap()).map(|n| vote(member(n), 5, &[0]));
+    let (mut one, mut other) = (Slot::default(), Slot::default());
+    for (vote, last_first) in all().zip(all().rev()) {
+        one.apply(&vote);
+        other.apply(&last_first);
+    }
+    assert_eq!(one.votes.len(), SLOT_VOTES_MAX);
+    assert_eq!(one, other);
+}
+
+#[test]
 fn an_edit_says_whom_the_text_mentions_from_then_on() {
     let mention = |n: u8| vec![Mention { from: 0, len: 2, account: Aid20([n; 20]) }];
-    let text = |mentions| SlotOpKind::Text { body: "@a".to_owned(), reply_to: None, expire_s: 0, mentions };
+    let text = |mentions| SlotOpKind::Text { body: "@a".to_owned(), reply_to: None, expire_s: 0, mentions, poll: None };
     let edit = |mentions| SlotOpKind::Edit { body: "@b".to_owned(), mentions };
     let mut slot = slot_of(&[op(member(1), 1, text(mention(1)))]);
     assert_eq!(slot.mentions(), mention(1));

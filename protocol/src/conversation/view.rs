@@ -6,6 +6,7 @@ use crate::store::{ItemRow, StoreError};
 use crate::time::UnixTime;
 
 use super::mention::Mention;
+use super::poll::{PollView, VoteView};
 use super::slot::{Slot, SlotAuthor};
 
 /// A message with everything that was done to it.
@@ -31,6 +32,8 @@ pub struct ItemView {
     pub reply_to: Option<MessageId>,
     /// Whom the text mentions as it is.
     pub mentions: Vec<Mention>,
+    /// What can be chosen from and what was, where the text is a question.
+    pub poll: Option<PollView>,
     /// True while it is pinned.
     pub pinned: bool,
     /// Reactions, at most one an account.
@@ -83,7 +86,7 @@ pub fn view(row: &ItemRow) -> Result<ItemView, StoreError> {
     let mut edits: Vec<Version> = Vec::new();
     if let Some(text) = text {
         edits.push(Version { body: text.body.clone(), at: text.key.ts });
-        edits.extend(slot.edits_of(text.author).map(|(key, words)| Version { body: words.body.clone(), at: key.ts }));
+        edits.extend(slot.edits().map(|(key, words)| Version { body: words.body.clone(), at: key.ts }));
     }
     let current = edits.pop();
     let reactions = slot
@@ -91,6 +94,15 @@ pub fn view(row: &ItemRow) -> Result<ItemView, StoreError> {
         .iter()
         .filter(|(_, reaction)| !reaction.removed)
         .map(|(author, reaction)| ReactionView { author: *author, emoji: reaction.emoji.clone(), at: reaction.ts });
+    let poll = slot.poll().map(|poll| {
+        let counted = slot.votes.iter().filter(|(_, vote)| poll.counts(vote.choices, vote.ts));
+        let shown = |(author, vote): (&SlotAuthor, &super::slot::Vote)| VoteView {
+            author: *author,
+            choices: vote.choices,
+            at: vote.ts,
+        };
+        PollView { poll: poll.clone(), votes: counted.map(shown).collect() }
+    });
     Ok(ItemView {
         chat: row.chat,
         id: row.id,
@@ -102,6 +114,7 @@ pub fn view(row: &ItemRow) -> Result<ItemView, StoreError> {
         edits,
         reply_to: text.and_then(|text| text.reply_to),
         mentions: slot.mentions().to_vec(),
+        poll,
         pinned: slot.pinned().is_some(),
         reactions: reactions.collect(),
         deleted: slot.deleted,

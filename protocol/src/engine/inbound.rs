@@ -12,7 +12,7 @@ use super::records::state::{HopRecord, SeenRecord};
 use super::timers::Timer;
 use super::turn::Turn;
 use super::{Engine, TagOwner, message_id};
-use crate::conversation::{Changed, SlotAuthor, SlotOp, SlotOpKind, mention};
+use crate::conversation::{Changed, Poll, SlotAuthor, SlotOp, SlotOpKind, mention};
 use crate::ids::{ChatId, LinkId, PeerKey, Preimage, SessionId, Tag};
 use crate::limits::{SKIPPED_KEYS_MAX, SKIPPED_KEYS_PER_SESSION_MAX, TEXT_BYTES_MAX};
 use crate::session::{SkippedKey, open_skipped, tag_of};
@@ -342,7 +342,7 @@ impl Engine {
         let Some(kind) = plain.kind.clone() else { return Ok(()) };
         match kind {
             Kind::Text(text) => self.text_arrived(chat, SlotAuthor::Peer, &plain, text, path, turn),
-            Kind::Edit(_) | Kind::React(_) | Kind::Delete(_) | Kind::Pin(_) => {
+            Kind::Edit(_) | Kind::React(_) | Kind::Delete(_) | Kind::Pin(_) | Kind::Vote(_) => {
                 self.operation_arrived(chat, SlotAuthor::Peer, &plain, kind, turn)
             }
             Kind::Receipt(receipt) => self.read_by_them(chat, &receipt, turn),
@@ -401,6 +401,7 @@ impl Engine {
             SlotAuthor::Member(_) => mention::read(&text.spans, &text.body),
             SlotAuthor::Me | SlotAuthor::Peer => Vec::new(),
         };
+        let poll = text.poll.and_then(Poll::read);
         let own = self.own.as_ref().map(|own| Aid20::of(&own.aid()));
         let mentions_me = mentions.iter().any(|mention| Some(mention.account) == own);
         let op = SlotOp {
@@ -408,7 +409,7 @@ impl Engine {
             lamport: plain.lamport,
             ts: UnixTime(plain.ts_ms),
             op_id: id,
-            kind: SlotOpKind::Text { body: text.body.clone(), reply_to, expire_s: plain.expire_s, mentions },
+            kind: SlotOpKind::Text { body: text.body.clone(), reply_to, expire_s: plain.expire_s, mentions, poll },
         };
         if self.apply_op(chat, id, &op, Some(path), turn)? != Changed::Appeared {
             return Ok(());

@@ -9,7 +9,7 @@ use super::timers::Timer;
 use super::turn::Turn;
 use super::{Answer, Engine, Waiting, message_id};
 use crate::conversation::{
-    Changed, ItemView, Slot, SlotAuthor, SlotOp, SlotOpKind, mention, path_of_code, retention, view,
+    Changed, Choices, ItemView, Poll, Slot, SlotAuthor, SlotOp, SlotOpKind, mention, path_of_code, retention, view,
 };
 use crate::ids::{ChatId, MessageId, PeerKey};
 use crate::input::{GroupChanges, RequestId};
@@ -35,6 +35,7 @@ pub(super) struct Letter {
     pub(super) client_id: Option<String>,
     pub(super) ttl_s: Option<u32>,
     pub(super) no_infra: bool,
+    pub(super) poll: Option<Poll>,
 }
 
 impl Letter {
@@ -51,7 +52,7 @@ impl Engine {
         if let Err(error) = letter.check() {
             return Ok(Err(error));
         }
-        let Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra } = letter;
+        let Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra, poll } = letter;
         if let Some(known) = client_id.as_ref().map(|id| turn.value(Table::Sent, id.as_bytes())).transpose()?.flatten()
             && let Some(id) = known.get(..MessageId::LEN).and_then(MessageId::read)
         {
@@ -76,6 +77,7 @@ impl Engine {
             body: body.clone(),
             reply_to: reply_to.map(|r| r.0.to_vec()).unwrap_or_default(),
             spans: mention::write(&mentions),
+            poll: poll.as_ref().map(Poll::write),
         };
         let mut plain = self.plain(&chat, id, Kind::Text(text), turn);
         plain.expire_s = expire_s;
@@ -84,7 +86,7 @@ impl Engine {
             lamport: plain.lamport,
             ts: turn.now.unix,
             op_id: id,
-            kind: SlotOpKind::Text { body: body.clone(), reply_to, expire_s, mentions },
+            kind: SlotOpKind::Text { body: body.clone(), reply_to, expire_s, mentions, poll },
         };
         let state = if note { DeliveryState::Local } else { DeliveryState::Queued };
         let sealed = group || self.has_session(&chat);
@@ -291,8 +293,12 @@ impl Engine {
         if row.body == body {
             return self.message_reply(id, turn);
         }
+        if self.slot(&chat, &id, turn)?.0.poll().is_some() {
+            let why = "a question that can be voted on stays as it was asked: delete it and ask anew".to_owned();
+            return Ok(Err(RequestError::Invalid { field: "id", why }));
+        }
         let mentions = self.mentions_in(&chat, &body);
-        let text = proto::Text { body: body.clone(), reply_to: Vec::new(), spans: mention::write(&mentions) };
+        let text = proto::Text { body: body.clone(), spans: mention::write(&mentions), ..proto::Text::default() };
         let edit = proto::Edit { of: id.0.to_vec(), text: Some(text), rev: 0 };
         let op = self.own_op(chat, SlotOpKind::Edit { body: body.clone(), mentions }, turn);
         self.apply_op(chat, id, &op, None, turn)?;
@@ -458,6 +464,14 @@ impl Engine {
                 let Some(id) = message_id(&pin.of) else { return Ok(()) };
                 if !self.gone(&chat, &id, turn)? {
                     self.pin_slot(chat, id, &op(SlotOpKind::Pin { off: pin.off }), turn)?;
+                }
+            }
+            Kind::Vote(vote) => {
+                let (Some(id), Some(choices)) = (message_id(&vote.of), Choices::of(&vote.options)) else {
+                    return Ok(());
+                };
+                if !self.gone(&chat, &id, turn)? {
+                    self.vote_in_slot(chat, id, &op(SlotOpKind::Vote { choices }), turn)?;
                 }
             }
             Kind::Delete(delete) if delete.scope == 2 => {
@@ -683,6 +697,7 @@ pub(super) fn written_before(item: ItemView) -> (proto::Plain, Errand) {
     let text = proto::Text {
         reply_to: item.reply_to.map(|r| r.0.to_vec()).unwrap_or_default(),
         spans: mention::write(&item.mentions),
+        poll: item.poll.map(|asked| asked.poll.write()),
         body: item.body,
     };
     let plain = proto::Plain {

@@ -26,6 +26,7 @@ mod links;
 mod messages;
 mod outbound;
 mod pins;
+mod polls;
 mod radio_cards;
 mod records;
 mod relays;
@@ -328,8 +329,12 @@ impl Engine {
                 self.contact_set(chat, alias, presence, read_receipts, typing, turn)?
             }
             Request::Send { chat, body, reply_to, expire_s, client_id, ttl_s, no_infra } => {
-                let letter = Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra };
+                let letter = Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra, poll: None };
                 self.send_text(chat, letter, turn)?
+            }
+            Request::Poll { chat, question, options, choices_max, ends_in_s, client_id } => {
+                let asked = polls::Question { body: question, options, choices_max, ends_in_s, client_id };
+                self.send_poll(chat, asked, turn)?
             }
             Request::Edit { id, body } => self.edit(id, body, turn)?,
             Request::Delete { ids, for_both } => self.delete(&ids, for_both, turn)?,
@@ -337,6 +342,7 @@ impl Engine {
             Request::ChatList => self.chat_list(turn)?,
             Request::Chat { chat } => self.chat_reply(chat, turn)?,
             Request::ChatSet { chat, mute_s, archived, draft } => self.chat_set(chat, mute_s, archived, draft, turn)?,
+            Request::Vote { id, choices } => self.vote(id, &choices, turn)?,
             Request::Pin { id, remove } => self.pin(id, remove, turn)?,
             Request::MarkRead { chat, upto } => self.mark_read(chat, upto, turn)?,
             Request::Typing { chat, on } => self.typing(chat, on, turn)?,

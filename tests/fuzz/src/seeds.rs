@@ -5,7 +5,7 @@ use silbo_protocol::carry::reconcile::{Opening, Reconciliation};
 use silbo_protocol::carry::riblt::{Cell, Encoder};
 use silbo_protocol::chance::Chance;
 use silbo_protocol::conversation::event_record::encode_event;
-use silbo_protocol::conversation::{Slot, SlotAuthor, SlotOp, SlotOpKind};
+use silbo_protocol::conversation::{Choices, Poll, Slot, SlotAuthor, SlotOp, SlotOpKind};
 use silbo_protocol::identity::card::{CardParts, build_card, seal_card};
 use silbo_protocol::ids::{MessageId, Preimage};
 use silbo_protocol::mailbox::auth::{held_sig_input, limits_sig_input};
@@ -157,6 +157,11 @@ fn events() -> Vec<Vec<u8>> {
     kinds.into_iter().map(|kind| encode_event(&event(kind))).collect()
 }
 
+fn poll() -> Option<Poll> {
+    let options = vec!["Saturday".into(), "Sunday".into()];
+    Some(Poll { options, choices_max: 1, ends_at: Some(UnixTime(NOW_MS + 60_000)) })
+}
+
 fn slot() -> Slot {
     let mut slot = Slot::default();
     let op = |n: u8, kind| SlotOp {
@@ -166,9 +171,19 @@ fn slot() -> Slot {
         op_id: MessageId([n; 12]),
         kind,
     };
-    slot.apply(&op(1, SlotOpKind::Text { body: "hello".into(), reply_to: Some(MessageId([9; 12])), expire_s: 60, mentions: Vec::new() }));
+    slot.apply(&op(
+        1,
+        SlotOpKind::Text {
+            body: "hello".into(),
+            reply_to: Some(MessageId([9; 12])),
+            expire_s: 60,
+            mentions: Vec::new(),
+            poll: poll(),
+        },
+    ));
     slot.apply(&op(2, SlotOpKind::Edit { body: "hello!".into(), mentions: Vec::new() }));
     slot.apply(&op(3, SlotOpKind::React { emoji: "👍".into(), remove: false }));
+    slot.apply(&op(4, SlotOpKind::Vote { choices: Choices::of(&[1]).unwrap_or_default() }));
     slot
 }
 
@@ -314,6 +329,8 @@ fn engine(f: &Fixture) -> Vec<Vec<u8>> {
         plain(6, Kind::Retention(proto::RetentionProposal { seconds: 86_400, rev: 3 })),
         plain(7, Kind::Delete(proto::Delete { ids: vec![vec![1; 12]], scope: 2 })),
         plain(8, Kind::Ping(proto::Ping { nonce: vec![1; 8], answer: false })),
+        plain(9, Kind::Text(proto::Text { poll: poll().map(|poll| poll.write()), ..text("which?") })),
+        plain(10, Kind::Vote(proto::Vote { of: vec![9; 12], options: vec![1] })),
         vec![5, 0, 90],
     ];
     let second = [

@@ -11,7 +11,7 @@ use silbo_protocol::step::{MeView, MemberDelivery, Reply};
 use silbo_protocol::store::ItemRow;
 use silbo_protocol::time::UnixTime;
 
-use super::unexpected;
+use super::{poll, unexpected};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::limits::{PAGE_MAX, WAIT_MS_MAX};
 use crate::api::members::Members;
@@ -54,7 +54,7 @@ pub(super) async fn edit(api: Arc<Api>, params: MessageEdit) -> Result<Sent, Api
     }
 }
 
-fn sent(reply: Reply) -> Result<Sent, ApiError> {
+pub(super) fn sent(reply: Reply) -> Result<Sent, ApiError> {
     match reply {
         Reply::Message { id, chat, state, sent_at } => {
             Ok(Sent { id: id.full(), chat: chat.full(), state: convert::state(state, true).state, sent_at: sent_at.0 })
@@ -63,7 +63,7 @@ fn sent(reply: Reply) -> Result<Sent, ApiError> {
     }
 }
 
-fn check_body(body: &str) -> Result<(), ApiError> {
+pub(super) fn check_body(body: &str) -> Result<(), ApiError> {
     if body.is_empty() {
         return Err(ApiError::invalid("body", "the text is empty"));
     }
@@ -318,6 +318,7 @@ fn item_of(view: ItemView, own_chat: &ChatId, members: &Members) -> Item {
         Some(Mention { account: of.account, name: of.name, from: mention.from, len: mention.len })
     };
     let mentions = view.mentions.iter().filter_map(mention).collect();
+    let poll = view.poll.map(|poll| poll::shown(poll, &view.chat, note, members));
     Item {
         id: view.id.full(),
         chat: view.chat.full(),
@@ -340,6 +341,7 @@ fn item_of(view: ItemView, own_chat: &ChatId, members: &Members) -> Item {
         reply_to: view.reply_to.map(|id| id.full()),
         mentions,
         mentions_me,
+        poll,
         pinned: view.pinned,
         reactions: reactions.into_iter().map(|(_, reaction)| reaction).collect(),
         expires_at: view.expires_at.map(|at| at.0),
@@ -347,7 +349,7 @@ fn item_of(view: ItemView, own_chat: &ChatId, members: &Members) -> Item {
     }
 }
 
-fn message_id(text: &str, field: &str) -> Result<MessageId, ApiError> {
+pub(super) fn message_id(text: &str, field: &str) -> Result<MessageId, ApiError> {
     MessageId::parse(text).ok_or_else(|| no_message(field))
 }
 

@@ -154,7 +154,7 @@ pub struct Event {
     /// True when we did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outgoing: Option<bool>,
-    /// True when the reaction or the pin was taken back, or when somebody else removed the member.
+    /// True when the reaction, the pin or the vote was taken back, or when somebody else removed the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<bool>,
     /// Account id of the member a change of a group is about.

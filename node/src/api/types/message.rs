@@ -236,6 +236,9 @@ pub struct Item {
     /// True when one of them is this account; absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub mentions_me: bool,
+    /// What can be chosen from, where it asks; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll: Option<super::Poll>,
     /// True while it is pinned; absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,

@@ -131,6 +131,33 @@ pub enum MsgCommand {
         #[arg(long)]
         remove: bool,
     },
+    /// Ask a question with options to choose from
+    Poll {
+        /// A contact, a group such as '#climbing', or `me`
+        to: String,
+        /// The question
+        question: String,
+        /// What can be chosen from: 2 to 16
+        #[arg(required = true, num_args = 2..)]
+        options: Vec<String>,
+        /// How many of them everybody may choose
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        choices: u32,
+        /// Nobody can vote after so long
+        #[arg(long, value_parser = parse_duration)]
+        ends: Option<Duration>,
+    },
+    /// Choose among the options of a poll; the last choice counts
+    Vote {
+        /// The message that asks
+        id: String,
+        /// Options by number, from 1
+        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+        choices: Vec<u32>,
+        /// Take the vote back
+        #[arg(long)]
+        remove: bool,
+    },
     /// Show a message
     Show {
         /// The message

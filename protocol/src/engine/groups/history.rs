@@ -15,7 +15,7 @@ use super::super::turn::Turn;
 use super::super::{Engine, message_id};
 use super::Group;
 use super::letters::is_message_of;
-use crate::conversation::{Changed, SlotAuthor, SlotOp, SlotOpKind, mention, retention};
+use crate::conversation::{Changed, Choices, Poll, SlotAuthor, SlotOp, SlotOpKind, mention, retention};
 use crate::group::GroupRole;
 use crate::group::history::{Pack, read, write};
 use crate::group::letter::Letter;
@@ -202,7 +202,8 @@ impl Engine {
         let kind = match plain.kind {
             Some(Kind::Text(text)) if is_message_of(&id, &account) => {
                 let mentions = mention::read(&text.spans, &text.body);
-                SlotOpKind::Text { body: text.body, reply_to: message_id(&text.reply_to), expire_s: 0, mentions }
+                let (reply_to, poll) = (message_id(&text.reply_to), text.poll.and_then(Poll::read));
+                SlotOpKind::Text { body: text.body, reply_to, expire_s: 0, mentions, poll }
             }
             Some(Kind::Edit(edit)) if is_message_of(&id, &account) => {
                 let text = edit.text.unwrap_or_default();
@@ -210,6 +211,10 @@ impl Engine {
                 SlotOpKind::Edit { body: text.body, mentions }
             }
             Some(Kind::React(reaction)) => SlotOpKind::React { emoji: reaction.emoji, remove: reaction.remove },
+            Some(Kind::Vote(vote)) => match Choices::of(&vote.options) {
+                Some(choices) => SlotOpKind::Vote { choices },
+                None => return Ok(None),
+            },
             Some(Kind::Pin(pin)) if self.may_pin(&chat, &account) => SlotOpKind::Pin { off: pin.off },
             _ => return Ok(None),
         };
@@ -299,6 +304,7 @@ fn about(plain: &proto::Plain) -> Option<(MessageId, u8)> {
         Kind::Edit(edit) => Some((message_id(&edit.of)?, CHANGE)),
         Kind::React(reaction) => Some((message_id(&reaction.to)?, CHANGE)),
         Kind::Pin(pin) => Some((message_id(&pin.of)?, CHANGE)),
+        Kind::Vote(vote) => Some((message_id(&vote.of)?, CHANGE)),
         _ => None,
     }
 }

@@ -347,7 +347,7 @@ impl Engine {
                 }
                 self.text_arrived(chat, author, &plain, text, path, turn)
             }
-            Kind::Edit(_) | Kind::React(_) if standing.writes => {
+            Kind::Edit(_) | Kind::React(_) | Kind::Vote(_) if standing.writes => {
                 self.operation_arrived(chat, author, &plain, kind, turn)
             }
             Kind::Pin(_) if standing.writes && self.may_pin(&chat, &account) => {
@@ -550,7 +550,8 @@ impl Group {
         if self.has_voice(&self.membership, account) && !muted {
             return Some(true);
         }
-        let content = matches!(&plain.kind, Some(Kind::Text(_) | Kind::Edit(_) | Kind::React(_) | Kind::Pin(_)));
+        let content =
+            matches!(&plain.kind, Some(Kind::Text(_) | Kind::Edit(_) | Kind::React(_) | Kind::Pin(_) | Kind::Vote(_)));
         if member && !content {
             return Some(false);
         }
