@@ -335,13 +335,13 @@ impl Person {
             devices.push((device_id(&dik.verifying_key()), dik, ddh));
         }
         devices.sort_unstable_by_key(|(id, _, _)| *id);
-        // As an engine vouches for the devices of an account.
+        // As an engine vouches for the devices of an account: with the first one.
         let vouch = proto::LogUpdate { entries: account.log().entries().to_vec(), head: Vec::new() }.encode_to_vec();
-        let keys = devices.iter().map(|(id, dik, ddh)| DeviceKeys {
+        let keys = devices.iter().enumerate().map(|(n, (id, dik, ddh))| DeviceKeys {
             id: *id,
             sign: dik.verifying_key(),
             agree: ddh.public(),
-            vouch: vouch.clone(),
+            vouch: if n == 0 { vouch.clone() } else { Vec::new() },
         });
         let keys = keys.collect();
         Ok(Self {

@@ -10,6 +10,7 @@ use super::super::contacts::Contact;
 use super::super::records::state::{ContactRecord, GroupName};
 use super::super::timers::Timer;
 use super::super::turn::Turn;
+use super::operations::voucher;
 use crate::crypto::hash::{hash, trunc};
 use crate::group::operation::{Kind, Operation};
 use crate::ids::{AccountId, ChatId};
@@ -44,9 +45,13 @@ impl Engine {
         if self.contacts.contains_key(&lane) || self.contacts.len() >= CONTACTS_MAX {
             return false;
         }
-        let device = self.groups.get(&chat).and_then(|g| g.membership.roster.get(account)?.devices.first());
-        let (Some(own), Some(device)) = (&self.own, device) else { return false };
-        let log = proto::LogUpdate::decode(device.vouch.as_slice()).unwrap_or_default();
+        let (Some(own), Some(group)) = (&self.own, self.groups.get(&chat)) else { return false };
+        let Some(device) = group.membership.roster.get(account).and_then(|member| member.devices.first()) else {
+            return false;
+        };
+        let theirs = group.graph.operations().filter(|operation| operation.owner_of_devices() == *account);
+        let vouch = theirs.filter_map(|operation| voucher(operation.kind().devices())).last().unwrap_or_default();
+        let log = proto::LogUpdate::decode(vouch).unwrap_or_default();
         let rec = ContactRecord {
             aid: account.0.to_vec(),
             log: log.entries.iter().map(Message::encode_to_vec).collect(),

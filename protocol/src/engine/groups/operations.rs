@@ -329,9 +329,11 @@ fn open_own_slice(
 /// Every device it brings in has the keys its account's device log gives it: who could add an account with keys of
 /// their own choice would speak for it.
 fn vouched(operation: &Operation) -> bool {
-    let account = operation.owner_of_devices();
-    operation.kind().devices().iter().all(|device| {
-        let Ok(log) = proto::LogUpdate::decode(device.vouch.as_slice()) else { return false };
+    let (account, devices) = (operation.owner_of_devices(), operation.kind().devices());
+    let common = voucher(devices).unwrap_or_default();
+    devices.iter().all(|device| {
+        let vouch = if device.vouch.is_empty() { common } else { &device.vouch };
+        let Ok(log) = proto::LogUpdate::decode(vouch) else { return false };
         DeviceLog::read(&log.entries).is_ok_and(|log| {
             let live = log.live_devices();
             let same = |known: &crate::identity::device_log::Device| {
@@ -342,14 +344,73 @@ fn vouched(operation: &Operation) -> bool {
     })
 }
 
-/// The devices of an account as an operation carries them.
+/// The voucher of devices that carry none of their own: the first there is.
+pub(super) fn voucher(devices: &[DeviceKeys]) -> Option<&[u8]> {
+    devices.iter().map(|device| device.vouch.as_slice()).find(|vouch| !vouch.is_empty())
+}
+
+/// The devices of an account as an operation carries them: the first one vouches for all.
 pub(super) fn device_keys(log: &DeviceLog) -> Vec<DeviceKeys> {
-    let vouch = proto::LogUpdate { entries: log.entries().to_vec(), head: Vec::new() }.encode_to_vec();
     let mut devices: Vec<DeviceKeys> = log
         .live_devices()
         .iter()
-        .map(|device| DeviceKeys { id: device.id, sign: device.dik, agree: device.ddh, vouch: vouch.clone() })
+        .map(|device| DeviceKeys { id: device.id, sign: device.dik, agree: device.ddh, vouch: Vec::new() })
         .collect();
     devices.sort_unstable_by_key(|device| device.id);
+    if let Some(first) = devices.first_mut() {
+        first.vouch = proto::LogUpdate { entries: log.entries().to_vec(), head: Vec::new() }.encode_to_vec();
+    }
     devices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chance::Chance;
+    use crate::crypto::ed25519::SigningKey;
+    use crate::crypto::x25519::SecretKey;
+    use crate::group::operation::{Info, sign};
+    use crate::identity::account::{OwnAccount, Signer, device_cert};
+
+    /// An account of two devices.
+    fn account(chance: &mut Chance) -> OwnAccount {
+        let mut account = OwnAccount::create(chance, 1_000);
+        let (dik, ddh) = (SigningKey::generate(chance), SecretKey::generate(chance));
+        account.add_device(Signer::ThisDevice, device_cert(&dik, &ddh, 1_000)).unwrap();
+        account
+    }
+
+    fn founding(account: &OwnAccount, devices: Vec<DeviceKeys>, chance: &mut Chance) -> Operation {
+        let author = GroupDevice { account: account.aid(), device: account.device_id() };
+        let create = Kind::Create { info: Info::default(), devices };
+        let author = author.to_bytes().to_vec();
+        let op = proto::GroupOp { author, b: create.to_proto(chance.bytes()), ..proto::GroupOp::default() };
+        Operation::read(&sign(account.dik(), &op)).unwrap()
+    }
+
+    #[test]
+    fn the_first_device_vouches_for_all_of_its_account_and_for_no_other() {
+        let mut chance = Chance::from_seed([1; 32]);
+        let (ada, eve) = (account(&mut chance), account(&mut chance));
+        let devices = device_keys(ada.log());
+        assert!(devices.len() == 2 && devices[1].vouch.is_empty());
+        assert!(vouched(&founding(&ada, devices.clone(), &mut chance)));
+        let own: Vec<DeviceKeys> =
+            devices.iter().map(|device| DeviceKeys { vouch: devices[0].vouch.clone(), ..device.clone() }).collect();
+        assert!(vouched(&founding(&ada, own, &mut chance)), "each for itself");
+
+        let mut none = devices.clone();
+        none[0].vouch.clear();
+        assert!(!vouched(&founding(&ada, none, &mut chance)), "nobody vouches");
+        let mut strange = devices.clone();
+        strange[1] = DeviceKeys { vouch: Vec::new(), ..device_keys(eve.log())[1].clone() };
+        strange.sort_unstable_by_key(|device| device.id);
+        assert!(!vouched(&founding(&ada, strange, &mut chance)), "a device of somebody else");
+        let mut wrong = devices.clone();
+        wrong[0].vouch = device_keys(eve.log())[0].vouch.clone();
+        assert!(!vouched(&founding(&ada, wrong, &mut chance)), "somebody else vouches");
+        let mut later = devices;
+        later[1].vouch = device_keys(eve.log())[0].vouch.clone();
+        assert!(!vouched(&founding(&ada, later, &mut chance)), "a voucher of its own must be good");
+    }
 }
