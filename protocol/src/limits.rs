@@ -86,6 +86,8 @@ pub const LOG_ENTRIES_MAX: usize = 256;
 pub const GROUP_OPERATIONS_MAX: usize = 4_096;
 /// Operations one member other than the founder may write, so that a stolen phone cannot fill a group up.
 pub const GROUP_OPERATIONS_PER_MEMBER_MAX: usize = 1_024;
+/// Operations after which an admin's device writes a checkpoint.
+pub const GROUP_CHECKPOINT_OPERATIONS: usize = 256;
 /// Operations only the founder may still write, so that members who fill a group up can be removed.
 pub const GROUP_OPERATIONS_RESERVE: usize = 256;
 /// Largest operation: 16 devices of an account with a voucher each.

@@ -205,6 +205,13 @@ pub enum EventKind {
         /// The member of the group who did it; `None` in a conversation of two and for this account.
         author: Option<AccountId>,
     },
+    /// What an admin's device says the operations on a group come to is not what comes out here.
+    GroupDisputed {
+        /// Whose word it is.
+        account: AccountId,
+        /// The name they gave themselves.
+        name: String,
+    },
     /// Somebody voted in a poll, or took the vote back.
     MessageVoted {
         /// True when it was this account.

@@ -3,10 +3,10 @@
 use silbo_protocol::group::{GroupChanges, GroupRole, GroupState};
 use silbo_protocol::ids::ChatId;
 use silbo_protocol::input::Request;
-use silbo_protocol::limits::{GROUP_OPERATIONS_PER_MEMBER_MAX, GROUP_PARTING_LETTERS_MAX};
-use silbo_protocol::step::{Reply, RequestError};
+use silbo_protocol::limits::{GROUP_CHECKPOINT_OPERATIONS, GROUP_OPERATIONS_PER_MEMBER_MAX, GROUP_PARTING_LETTERS_MAX};
+use silbo_protocol::step::{EventKind, Reply, RequestError};
 use silbo_protocol::store::Table;
-use silbo_protocol::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+use silbo_protocol::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 use silbo_simulations::{Failure, NodeId, World};
 
 type Done = Result<(), Failure>;
@@ -246,5 +246,39 @@ fn t29_whoever_lets_in_a_crowd_of_strangers_is_removed_with_all_of_them() -> Don
     for member in [ada, carol] {
         assert_eq!(world.group(member, chat)?.map(|view| view.members.len()), Some(2));
     }
+    Ok(())
+}
+
+#[test]
+fn after_many_changes_an_admin_says_what_they_come_to_and_all_compare() -> Done {
+    let mut world = World::new(81);
+    let people = [world.person("Ada")?, world.person("Bob")?, world.person("Carol")?];
+    let chat = world.founded_group(&people)?;
+    world.set_role(people[0], chat, people[1], GroupRole::Admin)?;
+    world.run_for(MINUTE_MS)?;
+    for n in 0..GROUP_CHECKPOINT_OPERATIONS {
+        let changes = GroupChanges { topic: Some(format!("{n}")), ..GroupChanges::default() };
+        world.request(people[n % 2], Request::GroupSet { chat, changes })?;
+        world.run_for(SECOND_MS)?;
+    }
+    world.stop(people[1]);
+    world.start(people[1]);
+    world.run_for(15 * MINUTE_MS)?;
+    let mut seen = Vec::new();
+    for member in people {
+        let checkpoint = world.group(member, chat)?.expect("a group").checkpoint.expect("a checkpoint");
+        assert!(checkpoint.agrees && checkpoint.operations as usize >= GROUP_CHECKPOINT_OPERATIONS, "{checkpoint:?}");
+        seen.push(checkpoint);
+    }
+    assert!(seen.iter().all(|checkpoint| *checkpoint == seen[0]), "{seen:?}");
+    world.stop(people[2]);
+    world.start(people[2]);
+    assert_eq!(
+        world.group(people[2], chat)?.expect("a group").checkpoint,
+        Some(seen[0]),
+        "compared again after a start"
+    );
+    let disputed = |kind: &EventKind| matches!(kind, EventKind::GroupDisputed { .. });
+    assert!(people.iter().all(|member| world.node(*member).count_events(disputed) == 0));
     Ok(())
 }

@@ -340,6 +340,7 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
         }
         EventKind::GroupMemberJoined { account, name }
         | EventKind::GroupMemberForked { account, name }
+        | EventKind::GroupDisputed { account, name }
         | EventKind::GroupJoinRequest { account, name } => about(shown, account, name),
         EventKind::GroupMemberLeft { account, name, removed } => {
             types::Event { removed: Some(removed), ..about(shown, account, name) }

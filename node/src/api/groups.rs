@@ -47,6 +47,11 @@ pub(super) fn group(view: GroupView, contacts: &[ContactView], own: AccountId) -
         frozen: view.frozen,
         links,
         void: void.collect(),
+        checkpoint: view.checkpoint.map(|checkpoint| types::Checkpoint {
+            by: checkpoint.by.full(),
+            operations: checkpoint.operations,
+            agrees: checkpoint.agrees,
+        }),
         pins: view
             .pins
             .into_iter()
@@ -247,6 +252,7 @@ pub(super) mod tests {
                 approval: true,
             }],
             requests: vec![JoinRequestView { account: account(4), name: "Eve".to_owned(), at: UnixTime(6) }],
+            checkpoint: None,
             pins: vec![PinView { id: MessageId([6; 12]), by: account(2), at: UnixTime(7) }],
             void: vec![VoidView { author: account(2), what: "add Eve".to_owned(), why: "Cleo was removed".to_owned() }],
         }

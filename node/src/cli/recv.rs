@@ -9,7 +9,7 @@ use super::screen::Form;
 use super::{Session, render};
 
 /// Kinds shown where none are asked for: what others did, and what a person has to decide.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "message.received",
     "message.edited",
     "message.deleted",
@@ -23,6 +23,7 @@ const KINDS: [&str; 15] = [
     "group.memberLeft",
     "group.joinRequest",
     "group.memberForked",
+    "group.disputed",
     "group.voided",
     "system.warning",
 ];

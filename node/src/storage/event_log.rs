@@ -142,6 +142,7 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::GroupMemberLeft { .. } => "group.memberLeft",
         EventKind::GroupJoinRequest { .. } => "group.joinRequest",
         EventKind::GroupMemberForked { .. } => "group.memberForked",
+        EventKind::GroupDisputed { .. } => "group.disputed",
         EventKind::GroupVoided { .. } => "group.voided",
         EventKind::GroupHistory { .. } => "group.history",
         EventKind::Warning { .. } => "system.warning",

@@ -95,6 +95,7 @@ fn kind_to_record(kind: &EventKind) -> Kind {
         EventKind::GroupMemberLeft { account, name, removed } => Kind::GroupLeft(member(account, name, *removed)),
         EventKind::GroupJoinRequest { account, name } => Kind::GroupRequest(member(account, name, false)),
         EventKind::GroupMemberForked { account, name } => Kind::GroupForked(member(account, name, false)),
+        EventKind::GroupDisputed { account, name } => Kind::GroupDisputed(member(account, name, false)),
         EventKind::GroupHistory { messages } => Kind::GroupHistory(*messages),
         EventKind::GroupVoided { what, why } => {
             Kind::GroupVoided(state::Voided { what: what.clone(), why: why.clone() })
@@ -155,6 +156,9 @@ fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> 
         }
         Kind::GroupForked(state::Member { account, name, .. }) => {
             EventKind::GroupMemberForked { account: AccountId::read(&account)?, name }
+        }
+        Kind::GroupDisputed(state::Member { account, name, .. }) => {
+            EventKind::GroupDisputed { account: AccountId::read(&account)?, name }
         }
         Kind::GroupVoided(state::Voided { what, why }) => EventKind::GroupVoided { what, why },
         Kind::GroupHistory(messages) => EventKind::GroupHistory { messages },
@@ -217,6 +221,7 @@ mod tests {
             EventKind::GroupMemberLeft { account, name: "N".into(), removed: true },
             EventKind::GroupJoinRequest { account, name: "N".into() },
             EventKind::GroupMemberForked { account, name: "N".into() },
+            EventKind::GroupDisputed { account, name: "N".into() },
             EventKind::GroupVoided { what: "w".into(), why: "y".into() },
             EventKind::GroupHistory { messages: 7 },
             EventKind::MessageExpired,

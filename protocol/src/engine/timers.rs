@@ -51,6 +51,8 @@ pub(super) enum Timer {
     TellSeen(ChatId),
     /// A group has lost a member and nobody has changed its key.
     RekeyGroup(ChatId),
+    /// Enough has happened in a group for an admin's word on what it comes to.
+    Checkpoint(ChatId),
     /// Members may lack keys of the other side of a split.
     Complement(ChatId),
     /// Slices of rekeys of a large group have not come.

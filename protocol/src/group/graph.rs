@@ -204,8 +204,26 @@ impl Graph {
     /// which is far below n² in a group that grew by itself.
     pub fn membership(&self) -> Membership {
         let all: Bits = (0..self.nodes.len()).collect();
-        let resolved = resolve(&self.nodes, &all);
-        Membership::build(&self.nodes, &all, &resolved)
+        self.membership_within(&all)
+    }
+
+    /// What the operations up to these parents come to, as one value (`Membership::digest`): what a checkpoint after them
+    /// says. `None` if a parent is not here.
+    pub fn state_after(&self, parents: &[OperationId]) -> Option<[u8; 32]> {
+        let places: Vec<usize> = parents.iter().map(|id| self.places.get(id).copied()).collect::<Option<_>>()?;
+        Some(self.state_within(&self.past_of(&places)))
+    }
+
+    /// Whether a checkpoint says of what it knows what comes out here. `None` for any other operation.
+    pub fn agrees_with(&self, checkpoint: &OperationId) -> Option<bool> {
+        let node = self.nodes.get(*self.places.get(checkpoint)?)?;
+        let Kind::Checkpoint { state_hash } = node.op.kind() else { return None };
+        Some(self.state_within(&node.past)[..] == state_hash[..])
+    }
+
+    /// How many operations this one knows.
+    pub fn known_to(&self, id: &OperationId) -> Option<usize> {
+        Some(self.nodes.get(*self.places.get(id)?)?.past.places().count())
     }
 
     /// The devices a rekey after these parents is for, ascending: a place in the list is the place of a slice. `None`
@@ -342,9 +360,16 @@ impl Graph {
     }
 
     fn recipients(&self, past: &Bits) -> Vec<GroupDevice> {
+        self.membership_within(past).devices().collect()
+    }
+
+    fn state_within(&self, past: &Bits) -> [u8; 32] {
+        self.membership_within(past).digest()
+    }
+
+    fn membership_within(&self, past: &Bits) -> Membership {
         let resolved = resolve(&self.nodes, past);
-        let membership = Membership::build(&self.nodes, past, &resolved);
-        membership.devices().collect()
+        Membership::build(&self.nodes, past, &resolved)
     }
 
     fn push(&mut self, op: Operation, past: Bits, key: VerifyingKey) {

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message as _;
+
 use super::bits::Bits;
 use super::graph::Node;
 use super::operation::{DeviceKeys, Info, Kind, Role};
@@ -12,6 +14,8 @@ use super::resolve::Resolved;
 pub use super::resolve::Void;
 use super::standing::Index;
 use crate::crypto::ed25519::VerifyingKey;
+use crate::crypto::fields;
+use crate::crypto::hash::hash;
 use crate::ids::{AccountId, DeviceId, GroupDevice, OperationId};
 
 /// A member of a group.
@@ -64,6 +68,8 @@ pub struct Membership {
     pub unkeyed: BTreeSet<OperationId>,
     /// Operations that none follows, void ones too: the parents of the next one.
     pub heads: BTreeSet<OperationId>,
+    /// The last checkpoint that counts, by (lamport, id).
+    pub checkpoint: Option<OperationId>,
     /// Devices that wrote two operations without knowledge of each other: a copied device, or a liar. Only shown.
     pub forked: BTreeSet<GroupDevice>,
 }
@@ -89,9 +95,29 @@ impl Membership {
             unkeyed: unkeyed(nodes, resolved, &key_heads, &roster),
             key_heads: key_heads.iter().filter_map(id_of).collect(),
             heads: within.places().filter(|place| !followed.has(*place)).filter_map(|place| id_of(&place)).collect(),
+            checkpoint: checkpoint(nodes, resolved),
             forked: forked(nodes, within),
             roster,
         }
+    }
+
+    /// One value for everything that all members have to agree on: what a checkpoint says. Docs/wire-format.md, §10.
+    pub fn digest(&self) -> [u8; 32] {
+        let device = |keys: &DeviceKeys| [&keys.id.0[..], keys.sign.as_bytes(), keys.agree.as_bytes()].concat();
+        let member = |(account, member): (&AccountId, &Member)| {
+            let devices: Vec<u8> = member.devices.iter().flat_map(device).collect();
+            fields(&[account.as_bytes(), &[member.role as u8], member.since.as_bytes(), &devices])
+        };
+        let roster: Vec<u8> = self.roster.iter().flat_map(member).collect();
+        let muted: Vec<u8> =
+            self.muted.iter().flat_map(|(account, until)| [&account.0[..], &until.to_be_bytes()].concat()).collect();
+        let left = |link: &Link| link.left.unwrap_or(u32::MAX).to_be_bytes();
+        let links: Vec<u8> = self.links.iter().flat_map(|(id, link)| [&id.0[..], &left(link)].concat()).collect();
+        let void: Vec<u8> = self.void.keys().flat_map(|id| id.0).collect();
+        let key_heads: Vec<u8> = self.key_heads.iter().flat_map(|id| id.0).collect();
+        let info = self.info.to_proto().encode_to_vec();
+        let frozen = [u8::from(self.frozen)];
+        hash("silbo/1/group/state", &[&roster, &info, &frozen, &muted, &links, &void, &key_heads])
     }
 
     /// Every device of every member, ascending.
@@ -255,6 +281,12 @@ fn rekeys_under<'a>(nodes: &'a [Node], key_heads: &BTreeSet<usize>) -> Vec<&'a N
         todo.extend(node.heads.iter().copied().filter(|head| seen.insert(*head)));
     }
     found
+}
+
+fn checkpoint(nodes: &[Node], resolved: &Resolved) -> Option<OperationId> {
+    let counting = resolved.counts.places().filter_map(|place| nodes.get(place));
+    let checkpoints = counting.filter(|node| matches!(node.op.kind(), Kind::Checkpoint { .. }));
+    checkpoints.max_by_key(|node| node.order()).map(|node| node.op.id())
 }
 
 fn forked(nodes: &[Node], within: &Bits) -> BTreeSet<GroupDevice> {

@@ -648,3 +648,33 @@ fn the_only_owner_does_not_step_down_and_one_of_two_may() {
         assert_eq!((world.role(0), world.role(1)), (Some(MEMBER), Some(OWNER)));
     });
 }
+
+#[test]
+fn a_checkpoint_is_compared_with_what_its_past_comes_to_and_only_an_admins_counts() {
+    let mut world = World::with(&[Role::Member, Role::Admin], 5, 1);
+    let (last, known) = (world.last(), world.ops.len());
+    let here = world.graph.state_after(&[world.id(last)]).unwrap();
+    let checkpoint = |hash: [u8; 32]| Kind::Checkpoint { state_hash: hash.to_vec() };
+    let good = world.write(2, &[last], checkpoint(here));
+    assert_eq!(world.membership().checkpoint, Some(world.id(good)));
+    assert_eq!(world.graph.agrees_with(&world.id(good)), Some(true));
+    assert_eq!(world.graph.known_to(&world.id(good)), Some(known));
+    // What comes after it changes what the group is, not what the checkpoint is about.
+    let removal = world.write(0, &[good], world.remove(&[1]));
+    assert_eq!(world.graph.agrees_with(&world.id(good)), Some(true));
+    assert_ne!(world.graph.state_after(&[world.id(removal)]), Some(here));
+    // One from before the removal says something else.
+    let late = world.write(2, &[removal], checkpoint(here));
+    assert_eq!(world.membership().checkpoint, Some(world.id(late)));
+    assert_eq!(world.graph.agrees_with(&world.id(late)), Some(false));
+    assert_eq!(world.graph.agrees_with(&world.id(removal)), None);
+
+    let mut world = World::with(&[Role::Member, Role::Admin], 5, 2);
+    let last = world.last();
+    world.write(1, &[last], checkpoint([1; 32]));
+    assert_eq!(world.membership().checkpoint, None, "a member's");
+    let beside = world.write(2, &[last], checkpoint([1; 32]));
+    assert_eq!(world.membership().checkpoint, Some(world.id(beside)));
+    world.write(0, &[last], world.remove(&[2]));
+    assert_eq!(world.membership().checkpoint, None, "an admin's who was removed beside it");
+}

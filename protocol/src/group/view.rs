@@ -65,6 +65,19 @@ pub struct GroupView {
     pub void: Vec<VoidView>,
     /// Pinned messages, the last one pinned first.
     pub pins: Vec<PinView>,
+    /// The last checkpoint, if there is one yet.
+    pub checkpoint: Option<CheckpointView>,
+}
+
+/// An admin's word on what the operations of a group come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointView {
+    /// Whose.
+    pub by: AccountId,
+    /// How many operations it is about.
+    pub operations: u32,
+    /// False where something else comes out on this device: the two are of versions that do not agree, or one lies.
+    pub agrees: bool,
 }
 
 /// A message that moderators have pinned.

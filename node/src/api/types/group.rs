@@ -141,6 +141,17 @@ pub struct VoidOperation {
     pub why: String,
 }
 
+/// What an admin's device says the changes of a group come to, compared with what comes out here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Checkpoint {
+    /// Account id of whose device says it.
+    pub by: String,
+    /// How many changes it is about.
+    pub operations: u32,
+    /// False where something else comes out on this device.
+    pub agrees: bool,
+}
+
 /// A pinned message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PinnedMessage {
@@ -222,6 +233,9 @@ pub struct Group {
     pub void: Vec<VoidOperation>,
     /// Pinned messages, the last one pinned first.
     pub pins: Vec<PinnedMessage>,
+    /// The last checkpoint, after some hundred changes; absent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
     /// What is true on this device only.
     pub local: GroupLocal,
 }

@@ -6,6 +6,8 @@ use super::{LocalTime, describe_seconds, flag, items, minute, number, one_line, 
 
 /// What is said of a member whose device changed the group twice at once.
 const FORKED: &str = "made two versions of the group: a copied or restored device, or a lie";
+const DISPUTED: &str =
+    "an admin's device makes something else of the changes than this one: compare the versions of Silbo";
 
 fn name_of<'a>(group: &'a Value, account: &str) -> Option<&'a Value> {
     let here = items(group, "members").iter().chain(items(group, "former"));
@@ -91,6 +93,12 @@ pub fn group(value: &Value, time: &LocalTime) -> String {
         };
         format!("pinned by {by}: {said}  {}", text(pin, "id"))
     }));
+    let checkpoint = &value["checkpoint"];
+    if checkpoint.is_object() && !flag(checkpoint, "agrees") {
+        let by = text(checkpoint, "by");
+        let by = name_of(value, &by).map_or(by, |by| one_line(&text(by, "name")));
+        parts.push(format!("{DISPUTED} ({by})"));
+    }
     parts.extend(items(value, "void").iter().map(|void| {
         let author = text(void, "author");
         let author = name_of(value, &author).map_or(author, |author| one_line(&text(author, "name")));
@@ -167,6 +175,7 @@ pub(super) fn event(value: &Value, name: &str) -> Option<String> {
         "group.memberLeft" => format!("#{name}: {member} left"),
         "group.joinRequest" => format!("#{name}: {member} asks to join: silbo group approve '#{name}' {member}"),
         "group.memberForked" => format!("#{name}: {member} {FORKED}"),
+        "group.disputed" => format!("#{name}: {DISPUTED} ({member})"),
         "group.voided" => {
             let (what, why) = (one_line(&text(value, "what")), one_line(&text(value, "why")));
             format!("#{name}: does not count: {what} ({why})")

@@ -13,6 +13,7 @@
 //! in the session it has with whoever lets it in.
 
 mod changes;
+mod checkpoints;
 mod deliveries;
 mod history;
 pub(super) mod joining;
@@ -77,6 +78,8 @@ pub(super) struct Group {
     receipts: BTreeMap<(AccountId, Cid), BTreeSet<LetterReceipt>>,
     /// Rekeys whose slices travel on their own.
     slices: slices::Kept,
+    /// The last checkpoint, compared.
+    checked: Option<checkpoints::Checked>,
 }
 
 /// What is known of a letter that is kept.
@@ -115,7 +118,9 @@ impl Group {
             ways: BTreeMap::new(),
             receipts: BTreeMap::new(),
             slices: slices::Kept::default(),
+            checked: None,
         };
+        group.compare_checkpoint();
         for id in group.graph.operations().map(Operation::id).collect::<Vec<_>>() {
             group.note_signers(&id);
         }
@@ -260,6 +265,7 @@ impl Engine {
                 self.tags.insert(tag, TagOwner::Group(chat, place));
             }
             self.groups.insert(chat, group);
+            self.plan_checkpoint(chat, turn);
             self.load_slices(&chat, turn)?;
         }
         Ok(())

@@ -259,6 +259,7 @@ impl Engine {
         self.note_partings(chat, &[gone.clone(), silenced].concat(), turn);
         self.follow_heads(chat, turn);
         self.plan_keys(chat, turn);
+        self.follow_checkpoints(chat, turn);
         self.read_unread(chat, turn)?;
         self.seal_unsent(chat, turn)
     }

@@ -79,6 +79,7 @@ impl Engine {
             requests: requests.collect(),
             void: membership.void.keys().filter_map(|id| group.void_view(id)).collect(),
             pins: self.pins_of(chat),
+            checkpoint: group.checkpoint_view(),
         })
     }
 
@@ -105,6 +106,7 @@ impl Engine {
             requests: Vec::new(),
             void: Vec::new(),
             pins: Vec::new(),
+            checkpoint: None,
         }
     }
 }
