@@ -5,7 +5,7 @@
 //!   account.rs   own profile, prekeys, presence record     invites.rs   invitations and their cards
 //!   contacts.rs  contact requests, decisions, verification handshakes.rs first contact and session resets
 //!   links.rs     who is at the other end of a link          inbound.rs   envelopes and what is in them
-//!   outbound.rs  sealing and the delivery ladder            relays.rs    the mailbox client
+//!   outbound.rs  sealing and the delivery ladder            relays/      the mailbox client
 //!   messages.rs  what a person does with messages           serving.rs   the relay role
 //!   couriers.rs  encounters with other carriers             bags.rs      mail in a file or a text
 //!   sheets.rs    friends who carry                         tags.rs      what this device listens for
