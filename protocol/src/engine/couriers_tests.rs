@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::input::{Input, Request, RequestId};
-use crate::limits::{ENVELOPES_PER_FRAME_MAX, SHEETS_MAX, STRANGER_WINDOW_MS};
+use crate::limits::{ENVELOPES_PER_FRAME_MAX, SHEETS_MAX, STRANGER_WINDOW_MS, VACCINES_MAX};
 use crate::memory_store::MemoryStore;
+use crate::session::tag_of;
 use crate::step::{RequestError, Send};
-use crate::time::{DAY_MS, EPOCH_2024_MS, Now};
+use crate::time::{DAY_MS, EPOCH_2024_MS, Now, UnixTime};
 use crate::wire::bag::Bag;
-use crate::wire::encounter::SheetPart;
-use crate::wire::envelope::Class;
+use crate::wire::encounter::{SheetPart, WireVaccine};
+use crate::wire::envelope::{Class, EnvelopeHead};
 use crate::wire::proto;
 
 const LINK: LinkId = LinkId(1);

@@ -7,7 +7,7 @@
 //!   links.rs     who is at the other end of a link          inbound.rs   envelopes and what is in them
 //!   outbound.rs  sealing and the delivery ladder            relays/      the mailbox client
 //!   messages.rs  what a person does with messages           serving.rs   the relay role
-//!   couriers.rs  encounters with other carriers             bags.rs      mail in a file or a text
+//!   couriers.rs  encounters with carriers, and vaccines      bags.rs      mail in a file or a text
 //!   sheets.rs    friends who carry                         tags.rs      what this device listens for
 //!   groups/      groups
 //! ```
