@@ -21,6 +21,7 @@ use silbo_protocol::group::key_graph::epoch_of;
 use silbo_protocol::group::key_ring::{HeadSecret, Secrecy};
 use silbo_protocol::group::letter::{self, Cover, Draft, Origin};
 use silbo_protocol::group::operation::{self, DeviceKeys, Info, Kind, Operation, Role};
+use silbo_protocol::group::receipt::LetterReceipt;
 use silbo_protocol::group::roots::{RootEnds, make_init, take_init};
 use silbo_protocol::group::slices::{ProvenSlice, Recipient, RekeyPlace, make_rekey};
 use silbo_protocol::group::welcome::Welcome;
@@ -599,9 +600,25 @@ fn group_letter() -> Value {
     })
 }
 
+fn group_receipt() -> Value {
+    let (letter, by) = (Cid([0x1e; 16]), group_device(3));
+    let (reader, author) = (SecretKey::from_bytes([0x0d; 32]), SecretKey::from_bytes([0xa1; 32]));
+    let receipt = LetterReceipt::make(&GROUP, &letter, &by, &reader, &author.public()).unwrap();
+    assert!(receipt.is_of(&GROUP, &letter, &by, &author, &reader.public()));
+    json!({
+        "group": hex(GROUP.0), "letter": hex(letter.0), "by": hex(by.to_bytes()), "key": hex([0x0d; 32]),
+        "author_key": hex([0xa1; 32]), "receipt": hex(receipt.to_bytes()),
+    })
+}
+
 #[test]
 fn group_keys_and_letters_give_the_known_answers() {
-    check("group", &json!({ "epochs": group_epochs(), "rekey": group_rekey(), "letter": group_letter() }));
+    check(
+        "group",
+        &json!({
+            "epochs": group_epochs(), "rekey": group_rekey(), "letter": group_letter(), "receipt": group_receipt(),
+        }),
+    );
 }
 
 // ---------- operations on a group
@@ -663,6 +680,8 @@ fn operations_on_a_group_give_the_known_answers() {
     let membership = graph.membership();
     let ids = |ids: &mut dyn Iterator<Item = &OperationId>| ids.map(|id| hex(id.0)).collect::<Vec<_>>();
     let member = |n: u8| membership.roster.get(&AccountId([n; 32])).map(|member| member.role as u32);
+    let since = |n: u8| membership.roster.get(&AccountId([n; 32])).map(|member| hex(member.since.0));
+    let left: Vec<Value> = membership.links.iter().map(|(id, link)| json!([hex(id.0), link.left])).collect();
     let vectors = json!({
         "link_seed": hex([0x77; 32]), "join": { "link": 3, "operation": 4, "aid": hex([4; 32]) },
         "seeds": (1..=4u8).map(|n| hex([n; 32])).collect::<Vec<_>>(),
@@ -671,6 +690,7 @@ fn operations_on_a_group_give_the_known_answers() {
         "roles": (1..=4u8).map(member).collect::<Vec<_>>(),
         "void": ids(&mut membership.void.keys()), "heads": ids(&mut membership.heads.iter()),
         "key_heads": ids(&mut membership.key_heads.iter()), "unkeyed": ids(&mut membership.unkeyed.iter()),
+        "since": (1..=4u8).map(since).collect::<Vec<_>>(), "links_left": left, "state": hex(membership.digest()),
     });
     check("group_operations", &vectors);
 }

@@ -1040,10 +1040,21 @@ def check_group_letter(vector):
     check("group tag 1024", letter_tag(tag_key, 1024), vector["tag_1024"])
 
 
+def check_group_receipt(vector):
+    raw = unhex(vector)
+    for own, other in (("key", "author_key"), ("author_key", "key")):
+        key = KDF(dh(raw[own], x_public(raw[other])), raw["group"], "silbo/1/group/receipt-key")
+        proof = MAC(key, raw["group"], raw["letter"], raw["by"])[:8]
+        check("group receipt", H("silbo/1/group/receipt-by", raw["by"])[:4] + proof, vector["receipt"])
+
+
 def check_group(vectors):
     check_group_epochs(vectors["epochs"])
     check_group_rekey(vectors["rekey"])
     check_group_letter(vectors["letter"])
+    check_group_receipt(vectors["receipt"])
+
+
 # ---------- §10 operations on a group
 
 
@@ -1099,6 +1110,20 @@ def check_group_operations(vector):
     keys = [op for op in ops if op["kind"] in GROUP_HEADS and op["id"] not in void]
     built_on = {head for op in keys for head in op["content"].get(GROUP_HEADS[op["kind"]], [])}
     check("key heads", b"".join(sorted(op["id"] for op in keys if op["id"] not in built_on)), "".join(vector["key_heads"]))
+    check("group state", group_state(vector, one(ops[0]["content"], 2)), vector["state"])
+
+
+def group_state(vector, settings):
+    """What a checkpoint after all these operations says; nobody is muted, and the group is not frozen."""
+    roster = b""
+    for n, (role, since) in enumerate(zip(vector["roles"], vector["since"]), 1):
+        if role is not None:
+            seed = bytes([n]) * 32
+            device = bytes([n]) * 8 + ed_public(seed) + x_public(seed)
+            roster += fields(bytes([n]) * 32, bytes([role]), bytes.fromhex(since), device)
+    links = b"".join(bytes.fromhex(link) + u32(2**32 - 1 if left is None else left) for link, left in vector["links_left"])
+    void, keys = (b"".join(map(bytes.fromhex, vector[name])) for name in ("void", "key_heads"))
+    return H("silbo/1/group/state", roster, settings, b"\0", b"", links, void, keys)
 
 
 def main():
