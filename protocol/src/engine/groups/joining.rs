@@ -10,12 +10,13 @@
 
 use prost::Message;
 
-use super::super::account::check_text;
+use super::super::account::{Own, check_text};
+use super::super::contacts::Contact;
 use super::super::invites::Invite;
 use super::super::records::state::{GroupOwnLink, GroupRecord, GroupRequest, PartsRecord};
 use super::super::turn::Turn;
 use super::super::{Answer, Engine, not_found};
-use super::operations::device_keys;
+use super::operations::{device_keys, vouched};
 use super::{Group, read_operation};
 use crate::crypto::ed25519::SigningKey;
 use crate::crypto::kdf::kdf;
@@ -163,7 +164,9 @@ impl Engine {
 
     /// A whole welcome: into a group that is not known, or back into one.
     fn welcome_arrived(&mut self, from: ChatId, chat: ChatId, bytes: &[u8], turn: &mut Turn) -> Result<(), StoreError> {
-        let Some(read) = self.read_welcome(from, chat, bytes) else { return Ok(()) };
+        let Some(by) = self.contacts.get(&from).and_then(Contact::aid) else { return Ok(()) };
+        let Some(own) = self.own.as_ref().map(Own::aid) else { return Ok(()) };
+        let Some(read) = read_welcome(by, own, chat, bytes) else { return Ok(()) };
         let known = self.groups.contains_key(&chat);
         let asked = self.joining.contains_key(&chat);
         if !known && !asked && !self.takes_groups_from(from, turn.now.unix, turn)? {
@@ -231,28 +234,6 @@ impl Engine {
         self.take_early_history(chat, from, turn)?;
         self.refetch(turn);
         Ok(())
-    }
-
-    /// A welcome that makes sense: of this group, from a member, and for this account.
-    fn read_welcome(&self, from: ChatId, chat: ChatId, bytes: &[u8]) -> Option<ReadWelcome> {
-        let by = self.contacts.get(&from)?.aid()?;
-        let own = self.own.as_ref()?.aid();
-        let read = proto::GroupWelcome::decode(bytes).ok()?;
-        let welcome = Welcome::decode(&read.secrets).filter(|w| w.group.as_bytes() == chat.as_bytes())?;
-        let mut operations: Vec<Operation> =
-            read.ops.iter().map(|bytes| read_operation(bytes)).collect::<Option<_>>()?;
-        operations.sort_by_key(|operation| (operation.lamport(), operation.id()));
-        let mut rest = operations.clone().into_iter();
-        let genesis = rest.next()?;
-        let mut graph = Graph::new(genesis.clone()).ok()?;
-        for operation in rest {
-            graph.insert(operation, &by).ok()?;
-        }
-        let membership = graph.membership();
-        let sound = graph.group().as_bytes() == chat.as_bytes()
-            && membership.roster.contains_key(&by)
-            && membership.roster.contains_key(&own);
-        sound.then_some(ReadWelcome { by, genesis, operations, welcome, cards: read.members })
     }
 
     /// A contact may take this account into groups; not into hundreds.
@@ -564,4 +545,72 @@ struct ReadWelcome {
 /// The key whose holder may join by a link.
 fn link_key(secret: &[u8; 16]) -> SigningKey {
     SigningKey::from_seed(kdf::<32>(secret, b"", "silbo/1/group/link").expose())
+}
+
+/// A welcome that makes sense: of this group, from a member, for this account, and without anybody whose keys are not
+/// those of their account.
+fn read_welcome(by: AccountId, own: AccountId, chat: ChatId, bytes: &[u8]) -> Option<ReadWelcome> {
+    let read = proto::GroupWelcome::decode(bytes).ok()?;
+    let welcome = Welcome::decode(&read.secrets).filter(|w| w.group.as_bytes() == chat.as_bytes())?;
+    let mut operations: Vec<Operation> = read.ops.iter().map(|bytes| read_operation(bytes)).collect::<Option<_>>()?;
+    operations.sort_by_key(|operation| (operation.lamport(), operation.id()));
+    if !operations.iter().all(vouched) {
+        return None;
+    }
+    let mut rest = operations.clone().into_iter();
+    let genesis = rest.next()?;
+    let mut graph = Graph::new(genesis.clone()).ok()?;
+    for operation in rest {
+        graph.insert(operation, &by).ok()?;
+    }
+    let membership = graph.membership();
+    let sound = graph.group().as_bytes() == chat.as_bytes()
+        && membership.roster.contains_key(&by)
+        && membership.roster.contains_key(&own);
+    sound.then_some(ReadWelcome { by, genesis, operations, welcome, cards: read.members })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::operations::tests::{account, founding};
+    use super::*;
+    use crate::chance::Chance;
+    use crate::group::operation::DeviceKeys;
+    use crate::identity::account::OwnAccount;
+    use crate::ids::GroupDevice;
+
+    /// A welcome for `guest` to the group that begins with this.
+    fn welcome(genesis: &Operation, founder: &OwnAccount, guest: &OwnAccount) -> (ChatId, Vec<u8>) {
+        let mut graph = Graph::new(genesis.clone()).unwrap();
+        let me = GroupDevice { account: genesis.author().account, device: founder.device_id() };
+        let (account, devices, heads) = (guest.aid(), device_keys(guest.log()), vec![genesis.id()]);
+        let add = Kind::Add { account, role: GroupRole::Member, devices, heads };
+        let signed = graph.write(&add, &me, &[genesis.id()], founder.dik()).unwrap();
+        graph.insert(Operation::read(&signed).unwrap(), &me.account).unwrap();
+        let ops = graph.operations().map(|operation| operation.signed().encode_to_vec()).collect();
+        let secrets = Welcome { group: graph.group(), secrets: Vec::new() }.encode();
+        let gid = graph.group().0;
+        (ChatId(gid), proto::GroupWelcome { gid: gid.to_vec(), ops, secrets, members: Vec::new() }.encode_to_vec())
+    }
+
+    #[test]
+    fn nobody_founds_a_group_in_the_name_of_somebody_else() {
+        let mut chance = Chance::from_seed([2; 32]);
+        let [ada, bob, eve] = [0; 3].map(|_| account(&mut chance));
+        let honest = founding(&ada, ada.aid(), device_keys(ada.log()), &mut chance);
+        let (chat, bytes) = welcome(&honest, &ada, &bob);
+        assert!(read_welcome(ada.aid(), bob.aid(), chat, &bytes).is_some());
+        assert!(read_welcome(eve.aid(), bob.aid(), chat, &bytes).is_none(), "from somebody who is no member");
+        assert!(read_welcome(ada.aid(), eve.aid(), chat, &bytes).is_none(), "for somebody else");
+        // Eve's keys under Ada's name, with Ada's device log, with her own, and with none.
+        let own = device_keys(eve.log());
+        let vouchers = [device_keys(ada.log())[0].vouch.clone(), own[0].vouch.clone(), Vec::new()];
+        for vouch in vouchers {
+            let mut devices: Vec<DeviceKeys> = own.clone();
+            devices[0].vouch = vouch;
+            let forged = founding(&eve, ada.aid(), devices, &mut chance);
+            let (chat, bytes) = welcome(&forged, &eve, &bob);
+            assert!(read_welcome(ada.aid(), bob.aid(), chat, &bytes).is_none());
+        }
+    }
 }

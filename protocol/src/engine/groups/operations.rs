@@ -329,7 +329,7 @@ fn open_own_slice(
 
 /// Every device it brings in has the keys its account's device log gives it: who could add an account with keys of
 /// their own choice would speak for it.
-fn vouched(operation: &Operation) -> bool {
+pub(super) fn vouched(operation: &Operation) -> bool {
     let (account, devices) = (operation.owner_of_devices(), operation.kind().devices());
     let common = voucher(devices).unwrap_or_default();
     devices.iter().all(|device| {
@@ -365,7 +365,7 @@ pub(super) fn device_keys(log: &DeviceLog) -> Vec<DeviceKeys> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::chance::Chance;
     use crate::crypto::ed25519::SigningKey;
@@ -374,19 +374,25 @@ mod tests {
     use crate::identity::account::{OwnAccount, Signer, device_cert};
 
     /// An account of two devices.
-    fn account(chance: &mut Chance) -> OwnAccount {
+    pub(in super::super) fn account(chance: &mut Chance) -> OwnAccount {
         let mut account = OwnAccount::create(chance, 1_000);
         let (dik, ddh) = (SigningKey::generate(chance), SecretKey::generate(chance));
         account.add_device(Signer::ThisDevice, device_cert(&dik, &ddh, 1_000)).unwrap();
         account
     }
 
-    fn founding(account: &OwnAccount, devices: Vec<DeviceKeys>, chance: &mut Chance) -> Operation {
-        let author = GroupDevice { account: account.aid(), device: account.device_id() };
+    /// The beginning of a group by a device of this account, in the name of another or its own.
+    pub(in super::super) fn founding(
+        by: &OwnAccount,
+        account: AccountId,
+        devices: Vec<DeviceKeys>,
+        chance: &mut Chance,
+    ) -> Operation {
+        let author = GroupDevice { account, device: by.device_id() };
         let create = Kind::Create { info: Info::default(), devices };
         let author = author.to_bytes().to_vec();
         let op = proto::GroupOp { author, b: create.to_proto(chance.bytes()), ..proto::GroupOp::default() };
-        Operation::read(&sign(account.dik(), &op)).unwrap()
+        Operation::read(&sign(by.dik(), &op)).unwrap()
     }
 
     #[test]
@@ -395,23 +401,23 @@ mod tests {
         let (ada, eve) = (account(&mut chance), account(&mut chance));
         let devices = device_keys(ada.log());
         assert!(devices.len() == 2 && devices[1].vouch.is_empty());
-        assert!(vouched(&founding(&ada, devices.clone(), &mut chance)));
+        assert!(vouched(&founding(&ada, ada.aid(), devices.clone(), &mut chance)));
         let own: Vec<DeviceKeys> =
             devices.iter().map(|device| DeviceKeys { vouch: devices[0].vouch.clone(), ..device.clone() }).collect();
-        assert!(vouched(&founding(&ada, own, &mut chance)), "each for itself");
+        assert!(vouched(&founding(&ada, ada.aid(), own, &mut chance)), "each for itself");
 
         let mut none = devices.clone();
         none[0].vouch.clear();
-        assert!(!vouched(&founding(&ada, none, &mut chance)), "nobody vouches");
+        assert!(!vouched(&founding(&ada, ada.aid(), none, &mut chance)), "nobody vouches");
         let mut strange = devices.clone();
         strange[1] = DeviceKeys { vouch: Vec::new(), ..device_keys(eve.log())[1].clone() };
         strange.sort_unstable_by_key(|device| device.id);
-        assert!(!vouched(&founding(&ada, strange, &mut chance)), "a device of somebody else");
+        assert!(!vouched(&founding(&ada, ada.aid(), strange, &mut chance)), "a device of somebody else");
         let mut wrong = devices.clone();
         wrong[0].vouch = device_keys(eve.log())[0].vouch.clone();
-        assert!(!vouched(&founding(&ada, wrong, &mut chance)), "somebody else vouches");
+        assert!(!vouched(&founding(&ada, ada.aid(), wrong, &mut chance)), "somebody else vouches");
         let mut later = devices;
         later[1].vouch = device_keys(eve.log())[0].vouch.clone();
-        assert!(!vouched(&founding(&ada, later, &mut chance)), "a voucher of its own must be good");
+        assert!(!vouched(&founding(&ada, ada.aid(), later, &mut chance)), "a voucher of its own must be good");
     }
 }
