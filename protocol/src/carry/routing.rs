@@ -11,7 +11,7 @@
 
 use crate::carry::store::Copy;
 use crate::chance::Chance;
-use crate::time::{HOUR_MS, Moment};
+use crate::time::{HOUR_MS, Moment, UnixTime};
 
 /// One envelope in so many that is not given is asked for without need, so that asking proves nothing; at most one at
 /// an encounter.
@@ -65,6 +65,13 @@ pub fn copies_max(own_rate: u8, their_rate: u8) -> u8 {
 pub fn gives(copies: u8, own_rate: u8, their_rate: u8, their_pressure: u8) -> bool {
     let roomy = their_pressure < PRESSURE_ROOMY && u32::from(copies) < COPIES_ROOMY_MAX;
     roomy || copies < copies_max(own_rate, their_rate)
+}
+
+/// True when so little of an envelope's time is left that one more carrier would hardly meet the recipient: less than a
+/// sixteenth. Who asks for it gets it all the same.
+pub fn is_late(born_at: UnixTime, expires_at: UnixTime, now: UnixTime) -> bool {
+    let (life, left) = (expires_at.0.saturating_sub(born_at.0), expires_at.0.saturating_sub(now.0));
+    left.saturating_mul(16) < life
 }
 
 /// How an envelope of one's own looks to whoever gets it: as if it had come from somebody else. Copies (on average as
@@ -145,6 +152,15 @@ mod tests {
         assert!(!gives(8, 255, 255, 255));
         assert!(!gives(9, 0, 0, 255), "there are enough");
         assert!(gives(23, 0, 0, 0) && !gives(24, 0, 0, 0), "room is not without end");
+    }
+
+    #[test]
+    fn in_its_last_sixteenth_an_envelope_is_late() {
+        let at = |hours: u64| UnixTime(hours * HOUR_MS);
+        assert!(!is_late(at(0), at(32), at(30)));
+        assert!(is_late(at(0), at(32), UnixTime(30 * HOUR_MS + 1)));
+        assert!(is_late(at(0), at(32), at(40)), "over");
+        assert!(!is_late(at(50), at(32), at(20)), "a clock that ran ahead says nothing");
     }
 
     #[test]

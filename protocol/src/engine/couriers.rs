@@ -362,21 +362,24 @@ impl Engine {
         let Some(meeting) = state.meeting.as_deref().filter(|m| m.compared) else { return };
         let (contact, takes) = (state.chat, meeting.takes);
         let (their_rate, their_pressure) = (meeting.rate, meeting.pressure);
-        let own_rate = self.rate.per_day(turn.now.moment);
+        let (own_rate, now) = (self.rate.per_day(turn.now.moment), turn.now.unix);
         let mut offers: Vec<(u8, Offer)> = Vec::new();
         for (id, item) in items {
             let found = match item {
-                Item::Copy(cid) => self.carried.copy(cid).map(|c| (c.copies, c.size, c.class, c.urgent)),
+                Item::Copy(cid) => self
+                    .carried
+                    .copy(cid)
+                    .map(|c| (c.copies, c.size, c.class, c.urgent, routing::is_late(c.born_at, c.expires_at, now))),
                 // The direct link gives the contact its own mail.
                 Item::Own(chat, _) if contact == Some(*chat) => None,
-                Item::Own(chat, seq) => self
-                    .outbox
-                    .flight(chat, *seq)
-                    .map(|f| (own_copies(f), u32::try_from(f.size).unwrap_or(u32::MAX), f.class, false)),
+                Item::Own(chat, seq) => self.outbox.flight(chat, *seq).map(|f| {
+                    let late = routing::is_late(f.created_at, f.expires_at, now);
+                    (own_copies(f), u32::try_from(f.size).unwrap_or(u32::MAX), f.class, false, late)
+                }),
                 Item::Vaccine(_) => None,
             };
-            let Some((copies, size, class, urgent)) = found else { continue };
-            let gives = takes && routing::gives(copies, own_rate, their_rate, their_pressure);
+            let Some((copies, size, class, urgent, late)) = found else { continue };
+            let gives = takes && !late && routing::gives(copies, own_rate, their_rate, their_pressure);
             // What both compared is known to the other side by name; only what is given needs saying.
             if gives || !first {
                 // Control before urgent before the rest.
