@@ -282,7 +282,7 @@ impl Engine {
                 Timer::LettersOverdue => self.letters_overdue(turn),
                 Timer::TellSeen(chat) => self.tell_seen(chat, turn)?,
                 Timer::RekeyGroup(chat) => self.rekey_if_due(chat, turn)?,
-                Timer::Checkpoint(chat) => self.write_checkpoint(chat, turn)?,
+                Timer::Checkpoint(chat) => self.checkpoint_timer(chat, turn)?,
                 Timer::Complement(chat) => self.complement_newcomers(chat, turn)?,
                 Timer::AskSlices(chat) => self.ask_everybody_for_slices(chat, turn),
             }

@@ -210,8 +210,12 @@ impl Graph {
     /// What the operations up to these parents come to, as one value (`Membership::digest`): what a checkpoint after them
     /// says. `None` if a parent is not here.
     pub fn state_after(&self, parents: &[OperationId]) -> Option<[u8; 32]> {
-        let places: Vec<usize> = parents.iter().map(|id| self.places.get(id).copied()).collect::<Option<_>>()?;
-        Some(self.state_within(&self.past_of(&places)))
+        Some(self.state_within(&self.past_after(parents)?))
+    }
+
+    /// How many operations one after these parents knows. `None` if a parent is not here.
+    pub fn known_after(&self, parents: &[OperationId]) -> Option<usize> {
+        Some(self.past_after(parents)?.places().count())
     }
 
     /// Whether a checkpoint says of what it knows what comes out here. `None` for any other operation.
@@ -229,8 +233,7 @@ impl Graph {
     /// The devices a rekey after these parents is for, ascending: a place in the list is the place of a slice. `None`
     /// if a parent is not here.
     pub fn recipients_after(&self, parents: &[OperationId]) -> Option<Vec<GroupDevice>> {
-        let places: Vec<usize> = parents.iter().map(|id| self.places.get(id).copied()).collect::<Option<_>>()?;
-        Some(self.recipients(&self.past_of(&places)))
+        Some(self.recipients(&self.past_after(parents)?))
     }
 
     /// The devices the rekey of this name is for.
@@ -346,6 +349,11 @@ impl Graph {
             }
         }
         keys
+    }
+
+    fn past_after(&self, parents: &[OperationId]) -> Option<Bits> {
+        let places: Vec<usize> = parents.iter().map(|id| self.places.get(id).copied()).collect::<Option<_>>()?;
+        Some(self.past_of(&places))
     }
 
     fn past_of(&self, parents: &[usize]) -> Bits {

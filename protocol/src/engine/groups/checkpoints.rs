@@ -32,34 +32,53 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&chat) else { return };
         if group.checked.map(|checked| checked.id) != group.membership.checkpoint {
             group.compare_checkpoint();
-            let disputed = group.checked.filter(|checked| !checked.agrees);
-            if let Some(author) = disputed.and_then(|checked| Some(group.graph.operation(&checked.id)?.author())) {
-                let (account, name) = (author.account, self.member_name(&chat, &author.account));
-                turn.event(Some(chat), None, EventKind::GroupDisputed { account, name });
-            }
         }
+        self.tell_dispute(chat, turn);
         self.plan_checkpoint(chat, turn);
+    }
+
+    /// Says once of each checkpoint that something else comes out here.
+    fn tell_dispute(&mut self, chat: ChatId, turn: &mut Turn) {
+        let Some(group) = self.groups.get_mut(&chat) else { return };
+        let Some(id) = group.untold_dispute() else { return };
+        group.rec.disputed = id.0.to_vec();
+        let author = group.graph.operation(&id).map(|operation| operation.author().account);
+        self.save_group(&chat, turn);
+        if let Some(account) = author {
+            let name = self.member_name(&chat, &account);
+            turn.event(Some(chat), None, EventKind::GroupDisputed { account, name });
+        }
     }
 
     /// Arms the wake for the next checkpoint, if one is due that this account may write.
     pub(super) fn plan_checkpoint(&mut self, chat: ChatId, turn: &Turn) {
         let own = self.own.as_ref().map(super::super::account::Own::aid);
         let Some((group, own)) = self.groups.get(&chat).zip(own) else { return };
-        if group.takes_part() && group.role_of(&own) >= Some(GroupRole::Admin) && group.checkpoint_due() {
+        if group.untold_dispute().is_some() {
+            // Another version was started: what agreed before may not any more.
+            self.timers.set(Timer::Checkpoint(chat), turn.now.moment);
+        } else if group.takes_part() && group.role_of(&own) >= Some(GroupRole::Admin) && group.checkpoint_due() {
             let wait = self.chance.below(CHECKPOINT_PATIENCE_MS);
             self.timers.set_if_unarmed(Timer::Checkpoint(chat), turn.now.moment.after_ms(wait));
         }
     }
 
     /// Writes a checkpoint, unless somebody else has.
-    pub(in super::super) fn write_checkpoint(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
+    pub(in super::super) fn checkpoint_timer(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
+        self.tell_dispute(chat, turn);
+        let own = self.own.as_ref().map(super::super::account::Own::aid);
+        let writes = |group: &&Group| {
+            let role = own.and_then(|own| group.role_of(&own));
+            group.takes_part() && role >= Some(GroupRole::Admin) && group.checkpoint_due()
+        };
+        if self.groups.get(&chat).filter(writes).is_none() {
+            return Ok(());
+        }
         // Before the operation that says what the group is: this may write a rekey.
         if self.ready_keys(chat, turn)?.is_none() {
             return Ok(());
         }
-        let Some(group) = self.groups.get(&chat).filter(|group| group.takes_part() && group.checkpoint_due()) else {
-            return Ok(());
-        };
+        let Some(group) = self.groups.get(&chat) else { return Ok(()) };
         let parents = group.graph.parents_for(&group.membership);
         let Some(state_hash) = group.graph.state_after(&parents).map(|hash| hash.to_vec()) else { return Ok(()) };
         // Refused where a role or the room for operations has gone meanwhile: somebody else will write one.
@@ -69,10 +88,18 @@ impl Engine {
 }
 
 impl Group {
-    /// Enough has happened since the last one.
+    /// Enough has happened since the last one, as far as one written now would know of it.
     fn checkpoint_due(&self) -> bool {
         let covered = self.membership.checkpoint.and_then(|id| self.graph.known_to(&id)).unwrap_or(0);
+        let known = || self.graph.known_after(&self.graph.parents_for(&self.membership)).unwrap_or(0);
         self.graph.count().saturating_sub(covered) >= GROUP_CHECKPOINT_OPERATIONS
+            && known().saturating_sub(covered) >= GROUP_CHECKPOINT_OPERATIONS
+    }
+
+    /// A checkpoint on which something else comes out here, and nobody was told yet.
+    fn untold_dispute(&self) -> Option<OperationId> {
+        let checked = self.checked.filter(|checked| !checked.agrees)?;
+        (self.rec.disputed != checked.id.0).then_some(checked.id)
     }
 
     /// Says whether what the last checkpoint says is what comes out here.
