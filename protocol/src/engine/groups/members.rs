@@ -50,7 +50,9 @@ impl Engine {
             return false;
         };
         let theirs = group.graph.operations().filter(|operation| operation.owner_of_devices() == *account);
-        let vouch = theirs.filter_map(|operation| voucher(operation.kind().devices())).last().unwrap_or_default();
+        // A log only grows.
+        let vouchers = theirs.filter_map(|operation| voucher(operation.kind().devices()));
+        let vouch = vouchers.max_by_key(|vouch| vouch.len()).unwrap_or_default();
         let log = proto::LogUpdate::decode(vouch).unwrap_or_default();
         let rec = ContactRecord {
             aid: account.0.to_vec(),
