@@ -128,7 +128,8 @@ pub const GROUP_HISTORY_LETTERS_MAX: usize = 7 * GROUP_HISTORY_MESSAGES_MAX;
 pub const GROUP_HISTORY_MS: u64 = CONTROL_TTL_MS;
 /// Parts of a history that came before the welcome they belong to.
 pub const GROUP_HISTORY_WAITING_MAX: usize = 64;
-/// Letters about one message of a group, its text among them, beyond which no edit or reaction is kept for newcomers.
+/// Letters about one message of a group that are kept for newcomers: its text, edits, reactions and pins. Beside them as
+/// many votes, the last of each account.
 pub const GROUP_SAID_PER_MESSAGE_MAX: usize = 256;
 /// Letters of one group kept for others.
 pub const GROUP_LETTERS_MAX: usize = 20_000;

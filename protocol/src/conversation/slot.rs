@@ -114,7 +114,7 @@ pub enum Changed {
     Reacted,
     /// A visible message is pinned, or not any more.
     Pinned,
-    /// A vote of the operation's author in a visible poll changed.
+    /// The vote of the operation's author that counts in a visible poll is another one.
     Voted,
     /// The message is deleted.
     Deleted,
@@ -251,8 +251,9 @@ impl Slot {
             }
             SlotOpKind::Vote { choices } => {
                 let vote = Vote { lamport: op.lamport, ts: op.ts, op: op.op_id, choices: *choices };
+                let before = self.counted_vote(op.author);
                 match self.join_vote(op.author, vote) {
-                    true if self.poll().is_some() => Changed::Voted,
+                    true if before != self.counted_vote(op.author) => Changed::Voted,
                     true => Changed::Kept,
                     false => Changed::Nothing,
                 }
@@ -346,6 +347,17 @@ impl Slot {
     /// What can be chosen from, of a visible text that asks.
     pub fn poll(&self) -> Option<&Poll> {
         self.text.as_ref().filter(|_| !self.deleted)?.poll.as_ref()
+    }
+
+    /// What an account has chosen in the poll; `None` for nothing that counts.
+    pub fn counted_vote(&self, author: SlotAuthor) -> Option<Choices> {
+        let (poll, vote) = (self.poll()?, self.votes.get(&author)?);
+        poll.counts(vote.choices, vote.ts).then_some(vote.choices)
+    }
+
+    /// The operation by which an account voted last, whether that counts or not.
+    pub fn last_vote(&self, author: SlotAuthor) -> Option<MessageId> {
+        self.votes.get(&author).map(|vote| vote.op)
     }
 
     /// Who pinned the message, while it is pinned.

@@ -431,6 +431,7 @@ fn the_last_vote_of_each_counts_whenever_the_poll_comes() {
     for (author, n, numbers) in [(3, 8, &[0, 1][..]), (4, 8, &[3]), (5, 101, &[0]), (6, 8, &[])] {
         slot.apply(&vote(member(author), n, numbers)); // too many, none there, after the end, taken back
     }
+    assert_eq!(slot.apply(&vote(member(3), 9, &[0, 2])), Changed::Kept, "still too many");
     let shown = view(&slot.row(CHAT, ID, NOW, 0, NOW)).unwrap().poll.unwrap();
     let counted: Vec<_> =
         shown.votes.iter().map(|vote| (vote.author, vote.choices.numbers().collect::<Vec<_>>())).collect();

@@ -29,6 +29,10 @@ impl Engine {
             return Ok(Err(RequestError::Invalid { field: "endsInS", why }));
         }
         let ends_at = ends_in_s.map(|seconds| turn.now.unix.after_ms(u64::from(seconds) * SECOND_MS));
+        if !(1..=options.len()).contains(&(choices_max as usize)) {
+            let why = format!("from 1 to all {} options may be chosen", options.len());
+            return Ok(Err(RequestError::Invalid { field: "maxChoices", why }));
+        }
         let poll = Poll { options, choices_max, ends_at };
         if let Err(why) = poll.check() {
             return Ok(Err(RequestError::Invalid { field: "options", why }));
@@ -59,6 +63,17 @@ impl Engine {
             let why = format!("choose up to {most} of the {options} options, each once");
             return Ok(Err(RequestError::Invalid { field: "choices", why }));
         };
+        if slot.counted_vote(SlotAuthor::Me).unwrap_or_default() == choices {
+            return Ok(Ok(Reply::Done)); // as it is
+        }
+        let note = self.own.as_ref().is_some_and(|own| own.chat() == chat);
+        let told = match self.groups.contains_key(&chat) {
+            true => self.has_keys(chat, turn)?,
+            false => note || self.has_session(&chat),
+        };
+        if !told {
+            return Ok(Err(RequestError::Offline)); // the poll itself still waits for keys
+        }
         let op = self.own_op(chat, SlotOpKind::Vote { choices }, turn);
         if self.vote_in_slot(chat, id, &op, turn)? {
             let options = choices.numbers().collect();

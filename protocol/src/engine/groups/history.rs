@@ -32,6 +32,11 @@ use crate::wire::proto::{self, group_ctl::C, plain::Kind};
 /// What a kept letter is to its message, as it stands in the key: texts come first.
 const TEXT: u8 = 0;
 const CHANGE: u8 = 1;
+/// The last vote of an account, named by the account instead of the letter.
+const VOTE: u8 = 2;
+
+/// A text, or several of one author under one id, the changes, and the votes.
+const SAID_OF_ONE_MAX: usize = 3 * GROUP_SAID_PER_MESSAGE_MAX;
 
 impl Engine {
     // ---- kept
@@ -70,6 +75,12 @@ impl Engine {
         if self.gone(&chat, &id, turn)? || turn.item(&chat, &id)?.is_none() {
             return Ok(());
         }
+        if rank == VOTE {
+            let (slot, _) = self.slot(&chat, &id, turn)?;
+            if slot.last_vote(SlotAuthor::Member(author)) != message_id(&plain.msg_id) {
+                return Ok(());
+            }
+        }
         if rank == TEXT && plain.expire_s > 0 {
             return self.forget_said(&chat, &id, turn); // reactions may have come before it
         }
@@ -87,11 +98,16 @@ impl Engine {
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
         let prefix = said_prefix(&chat, &id);
-        let full = rank == CHANGE
-            && turn.pairs_under(Table::GroupSaid, &prefix, GROUP_SAID_PER_MESSAGE_MAX)?.len()
-                >= GROUP_SAID_PER_MESSAGE_MAX;
+        let of_rank = [&prefix[..], &[rank]].concat();
+        let key = match rank {
+            VOTE => [&of_rank[..], &letter.origin.sender.account.0].concat(),
+            _ => [&of_rank[..], letter.id.as_bytes()].concat(),
+        };
+        let most = if rank == VOTE { GROUP_SAID_PER_MESSAGE_MAX } else { GROUP_SAID_PER_MESSAGE_MAX - 1 }; // and its text
+        let full = rank != TEXT
+            && turn.value(Table::GroupSaid, &key)?.is_none()
+            && turn.pairs_under(Table::GroupSaid, &of_rank, most)?.len() >= most;
         if !full {
-            let key = [&prefix[..], &[rank], letter.id.as_bytes()].concat();
             turn.put_record(Table::GroupSaid, &key, &write(letter, heads));
         }
         Ok(())
@@ -107,8 +123,7 @@ impl Engine {
         if !self.groups.contains_key(chat) {
             return Ok(());
         }
-        let all = 2 * GROUP_SAID_PER_MESSAGE_MAX; // a text, or several of one author under one id, and the changes
-        for (key, _) in turn.pairs_under(Table::GroupSaid, &said_prefix(chat, id), all)? {
+        for (key, _) in turn.pairs_under(Table::GroupSaid, &said_prefix(chat, id), SAID_OF_ONE_MAX)? {
             turn.delete(Table::GroupSaid, &key);
         }
         Ok(())
@@ -129,7 +144,7 @@ impl Engine {
             if row.expires_at.0 > 0 && row.expires_at <= now {
                 continue;
             }
-            let said = turn.pairs_under(Table::GroupSaid, &said_prefix(&chat, &id), 2 * GROUP_SAID_PER_MESSAGE_MAX)?;
+            let said = turn.pairs_under(Table::GroupSaid, &said_prefix(&chat, &id), SAID_OF_ONE_MAX)?;
             let has_text = said.first().is_some_and(|(key, _)| key.get(said_prefix(&chat, &id).len()) == Some(&TEXT));
             if !has_text {
                 continue;
@@ -304,7 +319,7 @@ fn about(plain: &proto::Plain) -> Option<(MessageId, u8)> {
         Kind::Edit(edit) => Some((message_id(&edit.of)?, CHANGE)),
         Kind::React(reaction) => Some((message_id(&reaction.to)?, CHANGE)),
         Kind::Pin(pin) => Some((message_id(&pin.of)?, CHANGE)),
-        Kind::Vote(vote) => Some((message_id(&vote.of)?, CHANGE)),
+        Kind::Vote(vote) => Some((message_id(&vote.of)?, VOTE)),
         _ => None,
     }
 }

@@ -131,6 +131,11 @@ impl Engine {
         Ok(self.sending(&chat))
     }
 
+    /// Whether something can be said in a group now, or waits for keys.
+    pub(in super::super) fn has_keys(&mut self, chat: ChatId, turn: &mut Turn) -> Result<bool, StoreError> {
+        Ok(self.ready_keys(chat, turn)?.is_some())
+    }
+
     /// Derives the epoch of the heads, and lets the others grow old.
     pub(super) fn follow_heads(&mut self, chat: ChatId, turn: &mut Turn) {
         let Some(group) = self.groups.get_mut(&chat) else { return };
