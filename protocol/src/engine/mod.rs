@@ -9,6 +9,7 @@
 //!   messages.rs  what a person does with messages           serving.rs   the relay role
 //!   couriers.rs  encounters with carriers, and vaccines      bags.rs      mail in a file or a text
 //!   sheets.rs    friends who carry                         tags.rs      what this device listens for
+//!   pins.rs      messages that stand out                   polls.rs     questions and votes
 //!   groups/      groups
 //! ```
 

@@ -167,9 +167,9 @@ pub enum Kind {
         /// Until when; 0 lifts it.
         until_ms: u64,
     },
-    /// What the author held to be true; for newcomers.
+    /// What the author's device makes of everything it knows; all others compare.
     Checkpoint {
-        /// Hash over it.
+        /// `Membership::digest` of its past, 32 bytes.
         state_hash: Vec<u8>,
     },
     /// Of a later version, or unreadable: without effect.

@@ -6,7 +6,8 @@
 //!   joining.rs     welcomes, links, requests              members.rs     members who are no contacts
 //!   deliveries.rs  who has an own message                 sync.rs        members compare and exchange letters
 //!   views.rs       a group as people see it               history.rs    what newcomers read of before
-//!   slices.rs      rekeys of large groups
+//!   slices.rs      rekeys of large groups                receipts.rs    receipts that go back the way
+//!   checkpoints.rs what all come to, compared            missing_operations.rs  those that are asked for
 //! ```
 //! Everything in a group travels as letters: operations, texts, what members call themselves and where they take
 //! mail, and which letters they have. The founder's device is one like the others. A newcomer is told what it needs
