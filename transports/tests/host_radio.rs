@@ -150,6 +150,47 @@ async fn t55_handshakes_that_nobody_goes_on_with_take_a_bounded_number_of_places
     node.up().await;
 }
 
+/// What this process holds, in KiB.
+fn held_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// A thousand links and their pipes would hold far more than this.
+const ATTACK_KIB_MAX: u64 = 16 * 1_024;
+
+#[tokio::test]
+async fn t55_a_thousand_half_open_handshakes_hold_eight_places_and_disturb_no_link() {
+    let (mut node, mut friend) = (Node::new(), Node::new());
+    let _wire = connect(&friend.hub, &node.hub, 182, CLEAR, 1).await;
+    let (to_node, _) = (friend.up().await, node.up().await);
+    let before = held_kib();
+    let mut ends = Vec::new();
+    for number in 0..1_000u32 {
+        let (listener, end) = pipe(End::Listener, 182, 4);
+        node.hub.pipes.send(listener).await.expect("the hub runs");
+        // The first piece of a handshake that never goes on; one that was refused at once has no reader any more.
+        drop(end.incoming.try_send(vec![0x01, 0x00, 0x55]));
+        ends.push(end);
+        friend.send(to_node, number.to_be_bytes().to_vec()).await;
+        assert_eq!(node.frame().await, number.to_be_bytes(), "the friend's link goes on");
+        let half_open = node.hub.snapshot.borrow().half_open;
+        assert!(half_open <= HALF_OPEN_MAX, "{half_open} half-open ones");
+    }
+    let grown = held_kib().saturating_sub(before);
+    assert!(grown <= ATTACK_KIB_MAX, "{grown} KiB more than before");
+    let done = node.hub.snapshot.wait_for(|snapshot| snapshot.half_open == 0);
+    let refused = timeout(PATIENCE, done).await.expect("their time is over").expect("the hub runs").refused;
+    assert!(refused >= 900, "{refused} of a thousand were refused at once");
+    println!("{refused} of a thousand refused at once, {grown} KiB more held");
+    node.links(1).await;
+    let mut other = Node::new();
+    let _wire = connect(&other.hub, &node.hub, 182, CLEAR, 2).await;
+    other.up().await;
+    node.links(2).await;
+}
+
 #[tokio::test]
 async fn garbage_ends_only_the_link_it_came_on() {
     let (mut a, mut b) = (Node::new(), Node::new());
