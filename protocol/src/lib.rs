@@ -9,6 +9,7 @@
 
 pub mod carry;
 pub mod chance;
+pub mod channel;
 pub mod conversation;
 pub mod crypto;
 pub mod delivery;

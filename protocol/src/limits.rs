@@ -340,3 +340,46 @@ pub const GROUP_CHAINS_MAX: usize = 65_536;
 pub const GROUP_SKIPPED_KEYS_MAX: usize = 2_000;
 /// Parents a group message names.
 pub const LETTER_PARENTS_MAX: usize = 3;
+
+/// Channels an account reads or owns: with 2,000 contacts, 2,048 tokens in a Hello.
+pub const CHANNELS_MAX: usize = 48;
+/// Largest post: it must fit into a frame that a stranger may send.
+pub const CHANNEL_POST_BYTES_MAX: usize = 48 * 1_024;
+/// Longest text of a post: with everything around it, three steps of padding.
+pub const CHANNEL_TEXT_BYTES_MAX: usize = 32 * 1_024;
+/// Posts have smaller numbers: at one a millisecond, for 8,900 years.
+pub const CHANNEL_SEQ_MAX: u64 = 1 << 48;
+/// Last day of a channel, in days since 2024-01-01: links have 16 bits for it. The year 2203.
+pub const CHANNEL_DAYS_MAX: u32 = u16::MAX as u32;
+/// Posts of one channel that are kept: one an hour for a year.
+pub const CHANNEL_POSTS_MAX: usize = 10_000;
+/// Their bytes: most posts have 512.
+pub const CHANNEL_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// Posts of all channels: 65,536 × about 120 B in memory = 8 MiB.
+pub const CHANNELS_POSTS_MAX: usize = 65_536;
+/// Their bytes on disk.
+pub const CHANNELS_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+/// How long posts of a channel stay if their owner says so, days.
+pub const CHANNEL_RETENTION_DAYS_RANGE: std::ops::RangeInclusive<u32> = 1..=90;
+/// Ranges of numbers in one message.
+pub const CHANNEL_RANGES_MAX: usize = 32;
+/// Posts asked for on one link and not yet here.
+pub const CHANNEL_WANTS_MAX: usize = 32;
+/// Bytes of posts in one frame, unless one alone is larger.
+pub const CHANNEL_FRAME_BYTES: usize = 32 * 1_024;
+/// Bytes of posts handed over on one link in [`STRANGER_WINDOW_MS`]: a newcomer's whole channel at 512 B a post.
+pub const CHANNEL_SERVED_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// Links on which a post is announced; each reader that takes it announces it on.
+pub const CHANNEL_ANNOUNCED_LINKS: usize = 8;
+/// While fewer links share a channel, readers of it are looked for.
+pub const CHANNEL_LINKS_WANTED: usize = 3;
+/// Readers of a channel of whom is remembered where they were.
+pub const CHANNEL_PEERS_MAX: usize = 8;
+/// Places in the DHT where readers of a channel say where they are.
+pub const CHANNEL_SLOTS: u8 = 8;
+/// Own posts of which is not known yet that another reader has them.
+pub const CHANNEL_UNSEEN_MAX: usize = 1_000;
+/// Peers that have brought forgeries and are not exchanged with until the next start.
+pub const CHANNEL_DISTRUSTED_MAX: usize = 256;
+/// Longest link to a channel: a QR code a phone camera still reads.
+pub const CHANNEL_LINK_BYTES_MAX: usize = 512;

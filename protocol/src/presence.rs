@@ -97,6 +97,11 @@ impl PresenceKeys {
         Self { seed: SigningKey::generate(chance), k_pres: Secret::random(chance), generation: 1 }
     }
 
+    /// Keys that others know too, or that are derived: of channels.
+    pub fn of_parts(seed: SigningKey, k_pres: Secret<32>) -> Self {
+        Self { seed, k_pres, generation: 1 }
+    }
+
     /// Fresh keys in place of these, after a contact was blocked: who has only these finds nothing any more.
     pub fn rotated(&self, chance: &mut Chance) -> Self {
         Self { generation: self.generation.saturating_add(1), ..Self::generate(chance) }

@@ -83,6 +83,10 @@ pub enum Table {
     GroupSlices = 28,
     /// Texts that are not sent yet, by chat id.
     Draft = 29,
+    /// Channels by chat id.
+    Channel = 30,
+    /// Posts of channels, by chat id ‖ number; the one that shows a fork also ‖ 01.
+    ChannelPost = 31,
 
     /// Relay: queues by rid.
     MailQueue = 64,

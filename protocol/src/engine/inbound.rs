@@ -379,7 +379,8 @@ impl Engine {
             Kind::Retention(proposal) => self.retention_arrived(chat, &proposal, turn),
             Kind::Ping(ping) => self.ping_arrived(chat, ping, path, turn),
             Kind::Group(ctl) => self.group_ctl_arrived(chat, ctl, turn),
-            Kind::Reset(_) => Ok(()), // resets travel as handshakes; this kind is reserved
+            Kind::Channel(_) => Ok(()), // counts in posts only
+            Kind::Reset(_) => Ok(()),   // resets travel as handshakes; this kind is reserved
         }
     }
 

@@ -204,6 +204,7 @@ impl Engine {
                 Ok(())
             }
             Frame::GroupSync(sync) => self.group_sync_arrived(link, sync, turn),
+            Frame::ChannelSync(_) => Ok(()),
             Frame::SheetAt(version) => {
                 self.sheet_held(link, version, turn);
                 Ok(())

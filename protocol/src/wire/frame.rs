@@ -7,7 +7,7 @@
 //!   03 Receipts      repeated 16-byte preimages P
 //!   10 MboxReq  11 MboxRes  12 MboxPush  20 CardReq  21 CardRes      protobuf
 //!   30 … 38      encounters of carriers, see `wire/encounter.rs`
-//!   40 GroupSync protobuf
+//!   40 GroupSync  41 ChannelSync      protobuf
 //! ```
 
 use crate::ids::Preimage;
@@ -54,6 +54,8 @@ pub enum Frame {
     SheetAt(u32),
     /// Two members of a group compare and exchange its letters.
     GroupSync(proto::GroupSync),
+    /// Two readers of a channel compare and exchange its posts.
+    ChannelSync(proto::ChannelSync),
 }
 
 /// Why bytes are not a frame.
@@ -88,6 +90,7 @@ const VACCINES: u8 = 0x36;
 const SHEET: u8 = 0x37;
 const SHEET_AT: u8 = 0x38;
 const GROUP_SYNC: u8 = 0x40;
+const CHANNEL_SYNC: u8 = 0x41;
 
 impl Frame {
     /// The bytes to hand to a link.
@@ -126,6 +129,7 @@ impl Frame {
             Self::Sheet(part) => with_body(SHEET, |out| part.encode(out)),
             Self::SheetAt(version) => with_body(SHEET_AT, |out| out.extend_from_slice(&version.to_be_bytes())),
             Self::GroupSync(m) => with_kind(GROUP_SYNC, m),
+            Self::ChannelSync(m) => with_kind(CHANNEL_SYNC, m),
         }
     }
 
@@ -160,6 +164,7 @@ impl Frame {
             },
             SHEET => SheetPart::decode(body).map(Self::Sheet).ok_or(FrameError::Malformed),
             GROUP_SYNC => parse(body).map(Self::GroupSync),
+            CHANNEL_SYNC => parse(body).map(Self::ChannelSync),
             _ => Err(FrameError::UnknownKind),
         }
     }

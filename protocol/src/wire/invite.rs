@@ -227,7 +227,7 @@ impl Hint {
     }
 
     /// Kind and value; `None` if it cannot be written: a peer that is no Ed25519 `PeerId`, an address or a name too long.
-    fn encode(&self) -> Option<(u8, Vec<u8>)> {
+    pub(super) fn encode(&self) -> Option<(u8, Vec<u8>)> {
         let fits = |addr: &Vec<u8>| (1..=ADDRESS_BYTES_MAX).contains(&addr.len());
         Some(match self {
             Self::Relay { peer, addr } if fits(addr) => (HINT_RELAY, [short_peer(peer)?, addr].concat()),
@@ -245,7 +245,7 @@ impl Hint {
         .filter(|(_, value)| value.len() <= usize::from(u8::MAX))
     }
 
-    fn read(kind: u8, value: &[u8]) -> Option<Self> {
+    pub(super) fn read(kind: u8, value: &[u8]) -> Option<Self> {
         Some(match kind {
             HINT_RELAY | HINT_PEER => {
                 let (peer, addr) = value.split_first_chunk::<32>()?;
@@ -431,7 +431,7 @@ fn read_content(content: &[u8]) -> Result<InviteCode, InviteError> {
     })
 }
 
-fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+pub(super) fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     let (start, rest) = text.split_at_checked(scheme.len())?;
     start.eq_ignore_ascii_case(scheme).then_some(rest)
 }
@@ -451,7 +451,7 @@ fn long_peer(key: &[u8; 32]) -> PeerKey {
 
 /// CRC-16/GENIBUS, the CCITT polynomial: finds every error within 16 neighbouring bits. The complement at the end
 /// matters: without it, zeros appended to a valid text would pass.
-fn crc16(bytes: &[u8]) -> u16 {
+pub(super) fn crc16(bytes: &[u8]) -> u16 {
     !bytes.iter().fold(0xffff, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte) << 8, |crc: u16, _| crc << 1 ^ if crc & 0x8000 != 0 { 0x1021 } else { 0 })
     })

@@ -3,6 +3,7 @@
 pub mod bag;
 pub mod base32;
 pub mod base64;
+pub mod channel_link;
 pub mod encounter;
 pub mod envelope;
 pub mod frame;
