@@ -1,6 +1,7 @@
 //! Everything that can happen to a node, as plain values.
 
 use crate::carry::store::CarrySettings;
+pub use crate::channel::view::{ChannelChanges, ChannelFrom};
 use crate::group::role::GroupRole;
 pub use crate::group::settings::{GroupChanges, GroupHistory};
 use crate::ids::{AccountId, ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
@@ -389,6 +390,48 @@ pub enum Request {
         member: AccountId,
         /// True lets them in.
         accept: bool,
+    },
+    /// Makes a channel that this account alone writes in.
+    ChannelCreate {
+        /// Name, 1 to `limits::NAME_BYTES_MAX` bytes.
+        name: String,
+        /// Topic, empty for none.
+        topic: String,
+        /// Days that posts stay: 0 for ever, or from 1 to 90.
+        retention_days: u32,
+    },
+    /// Reads a channel from now on.
+    ChannelJoin {
+        /// `silbo:c/…` or `SILBO:C/…`.
+        link: String,
+        /// True: other readers can find this device in the DHT to read from it.
+        serve: bool,
+    },
+    /// Reads a channel no more: it goes from this device with its posts. An own channel is over.
+    ChannelLeave {
+        /// Which.
+        chat: ChatId,
+    },
+    /// All channels.
+    ChannelList,
+    /// One channel.
+    Channel {
+        /// Which.
+        chat: ChatId,
+    },
+    /// Changes what a channel is called, what it is about, how long posts stay, or whether this device serves it.
+    ChannelSet {
+        /// Which.
+        chat: ChatId,
+        /// What.
+        changes: ChannelChanges,
+    },
+    /// Makes a link by which others read a channel.
+    ChannelLink {
+        /// Which.
+        chat: ChatId,
+        /// From when.
+        from: ChannelFrom,
     },
     /// How far an own message to a group has come with each member.
     Deliveries {

@@ -1,6 +1,7 @@
 //! What one input led to. The order of the fields is the law: commit, send, answer, tell.
 
 use crate::carry::store::CarrySettings;
+pub use crate::channel::view::{ChannelLinkView, ChannelView};
 pub use crate::group::view::{
     FormerMemberView, GroupLinkView, GroupState, GroupView, JoinRequestView, MemberDelivery, MemberView, VoidView,
 };
@@ -300,6 +301,13 @@ pub enum EventKind {
         /// What went before it, in plain words.
         why: String,
     },
+    /// A channel was joined, or is called otherwise, or its topic or retention changed.
+    ChannelUpdated,
+    /// The owner of a channel, or whoever has its key, has signed two histories.
+    ChannelForked {
+        /// Number of the post that showed it.
+        post: u64,
+    },
     /// Messages of before this account came into a group are here from now on. They count as read.
     GroupHistory {
         /// How many.
@@ -392,6 +400,12 @@ pub enum Reply {
     Groups(Vec<GroupView>),
     /// A link to a group that was made.
     GroupLink(GroupLinkView),
+    /// A channel.
+    Channel(Box<ChannelView>),
+    /// Channels.
+    Channels(Vec<ChannelView>),
+    /// A link to a channel.
+    ChannelLink(ChannelLinkView),
     /// How far a message has come with each member.
     Deliveries(Vec<MemberDelivery>),
     /// Counts and states.
@@ -440,6 +454,12 @@ pub enum RequestError {
     /// The invitation has expired, was used, revoked or is damaged.
     #[error("the invitation cannot be used: {0}")]
     BadInvite(String),
+    /// The link to a channel cannot be used.
+    #[error("the link cannot be used: {0}")]
+    BadLink(String),
+    /// Somebody else owns the channel.
+    #[error("only the owner of a channel writes in it")]
+    NotOwner,
     /// Nobody answered in time.
     #[error("no answer in time")]
     Timeout,
@@ -566,6 +586,8 @@ pub struct ChatView {
     pub chat: ChatId,
     /// True for a group.
     pub group: bool,
+    /// True for a channel.
+    pub channel: bool,
     /// What it is called here.
     pub name: String,
     /// Until when nobody is notified; `None` while they are.

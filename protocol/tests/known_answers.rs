@@ -10,6 +10,9 @@
 use prost::Message;
 use serde_json::{Value, json};
 use silbo_protocol::chance::Chance;
+use silbo_protocol::channel::channel_id;
+use silbo_protocol::channel::keys::DayKey;
+use silbo_protocol::channel::post::{Place, Post, message_id};
 use silbo_protocol::crypto::ed25519::SigningKey;
 use silbo_protocol::crypto::kem::DecapsulationKey;
 use silbo_protocol::crypto::x25519::SecretKey;
@@ -41,6 +44,7 @@ use silbo_protocol::session::{
     pair_secret, reset_tag, respond_identity, tag_of,
 };
 use silbo_protocol::time::UnixTime;
+use silbo_protocol::wire::channel_link::ChannelLink;
 use silbo_protocol::wire::envelope::{Class, Envelope, EnvelopeHead};
 use silbo_protocol::wire::frame::Frame;
 use silbo_protocol::wire::invite::{Aid20, Hint, InviteCode};
@@ -453,6 +457,40 @@ fn presence_records_give_the_known_answers() {
         "plain": hex(plain.encode_to_vec()), "dht_key": hex(key), "value": hex(value),
     });
     check("presence", &vectors);
+}
+
+#[test]
+fn channels_give_the_known_answers() {
+    let owner = SigningKey::from_seed(&[31; 32]);
+    let channel = channel_id(&owner.verifying_key());
+    let first = DayKey::read(700, &[32; 32]).unwrap();
+    let (mut prev, mut posts) = ([0; 32], Vec::new());
+    for (seq, day, plain) in [(0, 700, &b"first"[..]), (1, 703, &[7; 400])] {
+        let (key, place) = (first.on(day).unwrap(), Place { seq, prev, day });
+        let post = Post::write(&owner, channel, &key, place, plain, &mut drawn(33)).unwrap();
+        prev = post.hash();
+        posts.push(json!({
+            "day": day, "plain": hex(plain), "salt": hex(drawn(33).bytes::<16>()), "post": hex(post.encode()), "hash": hex(prev),
+        }));
+    }
+    let key = first.on(710).unwrap();
+    let (from, to, nonce) = (peer_key(1).0, peer_key(2).0, [34; 16]);
+    let slots = (0..8).map(|slot| key.slot(slot).unwrap().public());
+    let slots: Vec<String> = slots.map(|public| hex([public.blind_vk, public.k_pres].concat())).collect();
+    let link = ChannelLink {
+        flags: 0,
+        key: key.clone(),
+        owner: owner.verifying_key(),
+        first_seq: 300,
+        hints: vec![Hint::Name("news".to_owned())],
+    };
+    let vectors = json!({
+        "seed": hex([31; 32]), "channel": hex(channel.0), "first_day": 700, "first_key": hex([32; 32]), "posts": posts,
+        "day": 710, "key": hex(key.expose()), "from": hex(&from), "to": hex(&to), "nonce": hex(nonce),
+        "token": hex(key.token(&from, &to, &nonce)), "owner_k_pres": hex(key.owner_record(&owner.verifying_key()).k_pres),
+        "slots": slots, "seq": 300, "ts_ms": NOW.0, "message_id": hex(message_id(&channel, 300, NOW).0), "link": link.link(),
+    });
+    check("channel", &vectors);
 }
 
 #[test]

@@ -297,6 +297,8 @@ impl World {
             return self.broken("I5", id, format!("{message} ({body:?}) was shown and nobody wrote it"));
         };
         let of_group = written.chat == chat && author == self.nodes[written.author.0].account;
+        let of_channel = written.chat == chat && author.is_none() && self.nodes[id.0].chat() != Some(chat);
+        let of_group = of_group || of_channel;
         let author_is_right = of_group || self.nodes[written.author.0].chat() == Some(chat);
         let reader_is_right = of_group || self.nodes[id.0].chat() == Some(written.chat);
         if !author_is_right || !reader_is_right || !written.texts.iter().any(|text| text == body) {
@@ -407,6 +409,7 @@ fn kind_of(frame: &Frame) -> &'static str {
         Frame::GroupSync(GroupSync { s: Some(S::Opening(_) | S::Answer(_) | S::Reconcile(_)), .. }) => "compared",
         Frame::GroupSync(GroupSync { s: Some(S::WantOps(_) | S::Ops(_)), .. }) => "operations",
         Frame::GroupSync(GroupSync { s: Some(S::SliceWant(_) | S::Slices(_)), .. }) => "slices",
+        Frame::ChannelSync(_) => "channels",
         Frame::Envelopes(_) | Frame::Receipts(_) => "envelopes",
         _ => "rest",
     }

@@ -22,7 +22,7 @@ pub struct NodeId(pub usize);
 pub const WORLD_BEGINS_MS: u64 = 1_767_225_600_000;
 
 /// Every table of the private file.
-const PRIVATE_TABLES: [Table; 17] = [
+const PRIVATE_TABLES: [Table; 19] = [
     Table::Meta,
     Table::Contact,
     Table::Invite,
@@ -40,6 +40,8 @@ const PRIVATE_TABLES: [Table; 17] = [
     Table::GroupSaid,
     Table::GroupEarly,
     Table::Draft,
+    Table::Channel,
+    Table::ChannelPost,
 ];
 
 /// A message as it was shown.

@@ -569,6 +569,26 @@ def pair_secret(own, their_public):
     return KDF((dh(own, their_public), typed_x(low), typed_x(high)), b"", "silbo/1/pair")
 
 
+# ---------------------------------------------------------------- section 12: channels
+
+
+def channel_key(first_day, first_key, day):
+    key = first_key
+    for later in range(first_day + 1, day + 1):
+        key = KDF(key, u32(later), "silbo/1/channel/next-day")
+    return key
+
+
+def channel_post(seed, channel, key, seq, prev, day, salt, plain):
+    """The hash of a post, and its bytes."""
+    key, nonce, mark = KDF(key, salt, "silbo/1/channel/post", 32, 12, 16)
+    place = (channel, u64(seq), prev, u32(day))
+    sealed = seal(key, nonce, fields(*place), padded("rich", plain, 155 + 16))
+    digest = H("silbo/1/channel/post", *place, salt, mark, sealed)
+    sig = sign(seed, "silbo/1/sign/channel-post", digest)
+    return digest, message((1, seq), (2, prev), (3, day), (4, sealed), (5, sig), (6, salt), (7, mark))
+
+
 # ---------------------------------------------------------------- section 9: presence (RFC 8032 arithmetic in full)
 
 Q = 2**255 - 19
@@ -1126,6 +1146,34 @@ def group_state(vector, settings):
     return H("silbo/1/group/state", roster, settings, b"\0", b"", links, void, keys)
 
 
+def check_channel(vector):
+    raw = unhex({key: value for key, value in vector.items() if key != "link"})
+    vk, first_day = ed_public(raw["seed"]), vector["first_day"]
+    channel = H("silbo/1/channel", typed_ed(vk))[:16]
+    check("channel", channel, vector["channel"])
+    prev = bytes(32)
+    for seq, post in enumerate(vector["posts"]):
+        salt, plain = bytes.fromhex(post["salt"]), bytes.fromhex(post["plain"])
+        key = channel_key(first_day, raw["first_key"], post["day"])
+        prev, made = channel_post(raw["seed"], channel, key, seq, prev, post["day"], salt, plain)
+        check("channel post", made, post["post"])
+        check("hash of a post", prev, post["hash"])
+    key = channel_key(first_day, raw["first_key"], vector["day"])
+    check("key of a day", key, vector["key"])
+    topic = KDF(key, b"", "silbo/1/channel/topic")
+    check("channel token", MAC(topic, raw["from"], raw["to"], raw["nonce"])[:8], vector["token"])
+    check("owner's record key", KDF(key, b"", "silbo/1/channel/owner-record"), vector["owner_k_pres"])
+    for n, slot in enumerate(vector["slots"]):
+        seed, k_pres = KDF(key, bytes([n]), "silbo/1/channel/slot", 32, 32)
+        check("place", ed_public(seed) + k_pres, slot)
+    time = vector["ts_ms"].to_bytes(8, "big")[2:]
+    made = time + H("silbo/1/channel/message-id", channel, u64(vector["seq"]), time)[:6]
+    check("message id of a post", made, vector["message_id"])
+    name = b"news"
+    link = bytes([0x10, 0]) + u16(vector["day"]) + key + vk + u64(vector["seq"]) + bytes([5, len(name)]) + name
+    check("link to a channel", "silbo:c/" + base64url(link + u16(crc16(link))), vector["link"])
+
+
 def main():
     def load(name):
         return json.loads((VECTORS / f"{name}.json").read_text())
@@ -1135,7 +1183,7 @@ def main():
     checks = {
         "ratchet": check_ratchet, "envelope": check_envelope, "invite": check_invite,
         "identity": check_identity, "presence": check_presence, "mailbox": check_mailbox,
-        "group": check_group, "group_operations": check_group_operations,
+        "group": check_group, "group_operations": check_group_operations, "channel": check_channel,
     }
     for name, run in checks.items():
         try:

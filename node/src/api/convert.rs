@@ -347,8 +347,10 @@ pub(super) fn event(seq: u64, epoch: &str, event: Event, name: Option<String>, m
         }
         EventKind::GroupVoided { what, why } => types::Event { what: Some(what), why: Some(why), ..shown },
         EventKind::GroupHistory { messages } => types::Event { count: Some(messages), ..shown },
+        EventKind::ChannelForked { post } => types::Event { post: Some(post), ..shown },
         EventKind::Warning { text } => types::Event { text: Some(text), ..shown },
         EventKind::GroupUpdated
+        | EventKind::ChannelUpdated
         | EventKind::MessageExpired
         | EventKind::ContactAdded
         | EventKind::ContactUpdated

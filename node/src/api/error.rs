@@ -177,6 +177,7 @@ impl From<RequestError> for ApiError {
                 "contact" => "`silbo contact list` shows the contacts",
                 "invite" => "`silbo invite list` shows the invitations",
                 "relay" => "`silbo relay list` shows the relays",
+                "channel" => "`silbo channel list` shows the channels",
                 _ => "it may have been deleted, or the id is of another account",
             }),
             RequestError::Invalid { field, .. } => Self::new(ErrorKind::InvalidParams, what).field(field),
@@ -195,6 +196,11 @@ impl From<RequestError> for ApiError {
             RequestError::BadInvite(_) => {
                 Self::new(ErrorKind::InvalidParams, what).field("link").hint("ask for a new invitation")
             }
+            RequestError::BadLink(_) => {
+                Self::new(ErrorKind::InvalidParams, what).field("link").hint("ask for the link again")
+            }
+            RequestError::NotOwner => Self::new(ErrorKind::Untrusted, what)
+                .hint("`silbo channel show` says whose it is; `silbo group` makes one in which all write"),
             RequestError::Timeout => {
                 Self::new(ErrorKind::Timeout, what).hint("messages are delivered later by themselves")
             }
@@ -254,6 +260,8 @@ mod tests {
             RequestError::Mismatch,
             RequestError::Limit("outbox"),
             RequestError::BadInvite("expired".into()),
+            RequestError::BadLink("damaged".into()),
+            RequestError::NotOwner,
             RequestError::Timeout,
             RequestError::NotMember,
             RequestError::NotAllowed("only admins may do this"),

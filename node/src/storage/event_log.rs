@@ -145,6 +145,8 @@ pub fn event_kind_name(kind: &EventKind) -> &'static str {
         EventKind::GroupDisputed { .. } => "group.disputed",
         EventKind::GroupVoided { .. } => "group.voided",
         EventKind::GroupHistory { .. } => "group.history",
+        EventKind::ChannelUpdated => "channel.updated",
+        EventKind::ChannelForked { .. } => "channel.forked",
         EventKind::Warning { .. } => "system.warning",
     }
 }

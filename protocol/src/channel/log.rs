@@ -110,6 +110,11 @@ impl ChannelLog {
         self.entries.get(&seq).map(|entry| entry.hash)
     }
 
+    /// The day of a post that is here.
+    pub fn day_of(&self, seq: u64) -> Option<u32> {
+        self.entries.get(&seq).map(|entry| entry.day)
+    }
+
     /// The smallest number of those of a day or later.
     pub fn first_since(&self, day: u32) -> Option<u64> {
         self.entries.iter().find(|(_, entry)| entry.day >= day).map(|(seq, _)| *seq)

@@ -15,6 +15,7 @@ pub mod log;
 mod log_tests;
 pub mod post;
 pub mod ranges;
+pub mod view;
 
 use crate::crypto::ed25519::VerifyingKey;
 use crate::crypto::hash::{hash, trunc};

@@ -97,6 +97,8 @@ fn kind_to_record(kind: &EventKind) -> Kind {
         EventKind::GroupMemberForked { account, name } => Kind::GroupForked(member(account, name, false)),
         EventKind::GroupDisputed { account, name } => Kind::GroupDisputed(member(account, name, false)),
         EventKind::GroupHistory { messages } => Kind::GroupHistory(*messages),
+        EventKind::ChannelUpdated => Kind::ChannelUpdated(nothing),
+        EventKind::ChannelForked { post } => Kind::ChannelForked(*post),
         EventKind::GroupVoided { what, why } => {
             Kind::GroupVoided(state::Voided { what: what.clone(), why: why.clone() })
         }
@@ -141,6 +143,8 @@ fn kind_from_record(kind: Kind, author: Option<AccountId>) -> Option<EventKind> 
         Kind::SessionReset(_) => EventKind::SessionReset,
         Kind::Retention(state::Retention { seconds, outgoing }) => EventKind::ChatRetention { seconds, outgoing },
         Kind::ChatUpdated(_) => EventKind::ChatUpdated,
+        Kind::ChannelUpdated(_) => EventKind::ChannelUpdated,
+        Kind::ChannelForked(post) => EventKind::ChannelForked { post },
         Kind::ChatRead(_) => EventKind::ChatRead,
         Kind::RelayAdded(peer) => EventKind::RelayAdded { peer: PeerKey(peer) },
         Kind::RelayQuota(peer) => EventKind::RelayQuota { peer: PeerKey(peer) },

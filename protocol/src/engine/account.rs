@@ -205,6 +205,9 @@ impl Engine {
                 self.timers.set_if_unarmed(Timer::FindContact(*chat), turn.now.moment);
                 self.timers.set(Timer::Retry(*chat), turn.now.moment);
             }
+            for chat in self.channels.keys() {
+                self.timers.set_if_unarmed(Timer::FindChannel(*chat), turn.now.moment);
+            }
         }
         self.timers.set(Timer::TellAddresses, turn.now.moment.after_ms(500));
     }
@@ -212,6 +215,7 @@ impl Engine {
     /// Tells the DHT, and those contacts a direct link is up to, where we are.
     pub(super) fn tell_addresses(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
         self.publish_presence(turn);
+        self.publish_channels(turn);
         self.republish_cards(turn);
         self.tell_all_groups(turn)?;
         for chat in self.active_chats() {
@@ -260,7 +264,9 @@ impl Engine {
             != turn.now.moment.0.saturating_sub(HOUSEKEEPING_MS) / PRESENCE_REPUBLISH_MS
         {
             self.publish_presence(turn);
+            self.publish_channels(turn);
         }
+        self.drop_all_old_posts(turn);
         self.drop_old_letters(turn);
         self.ask_to_join(turn)?;
         self.drop_old_invites(turn);

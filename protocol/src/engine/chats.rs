@@ -14,7 +14,7 @@ impl Engine {
         let own = self.own.iter().map(super::account::Own::chat);
         let shown = |state| matches!(state, ContactState::Active | ContactState::Requested | ContactState::Blocked);
         let contacts = self.contacts.iter().filter(|(_, contact)| shown(contact.state())).map(|(chat, _)| *chat);
-        let chats = own.chain(contacts).chain(self.groups.keys().copied());
+        let chats = own.chain(contacts).chain(self.groups.keys().copied()).chain(self.channels.keys().copied());
         let views = chats.map(|chat| self.chat_view(chat, turn)).collect::<Result<Vec<_>, _>>()?;
         Ok(Ok(Reply::Chats(views)))
     }
@@ -83,7 +83,8 @@ impl Engine {
 
     fn has_chat(&self, chat: &ChatId) -> bool {
         let own = self.own.as_ref().is_some_and(|own| own.chat() == *chat);
-        own || self.contacts.contains_key(chat) || self.groups.contains_key(chat)
+        let shared = self.groups.contains_key(chat) || self.channels.contains_key(chat);
+        own || shared || self.contacts.contains_key(chat)
     }
 
     fn chat_view(&self, chat: ChatId, turn: &Turn) -> Result<ChatView, StoreError> {
@@ -98,10 +99,13 @@ impl Engine {
         let group = self.groups.get(&chat);
         let contact = self.contacts.get(&chat);
         let own = self.own.as_ref().map(|own| own.record.name.clone());
-        let name = group.map(|group| group.name().to_owned()).or(contact.map(super::contacts::Contact::shown_name));
+        let channel = self.channels.get(&chat);
+        let shared = group.map(|group| group.name().to_owned()).or(channel.map(|channel| channel.name().to_owned()));
+        let name = shared.or(contact.map(super::contacts::Contact::shown_name));
         Ok(ChatView {
             chat,
             group: group.is_some(),
+            channel: channel.is_some(),
             name: name.or(own).unwrap_or_default(),
             muted_until: (muted_until > turn.now.unix.0).then_some(UnixTime(muted_until)),
             archived: record.is_some_and(|record| record.archived),

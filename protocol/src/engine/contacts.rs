@@ -222,7 +222,10 @@ impl Engine {
     /// read it between two transactions, when it is what was committed.
     pub fn shown_name(&self, chat: &ChatId) -> Option<String> {
         let contact = self.contacts.get(chat).map(Contact::shown_name);
-        contact.or_else(|| self.own.as_ref().filter(|own| own.chat() == *chat).map(|own| own.record.name.clone()))
+        let channel = self.channels.get(chat).map(|channel| channel.name().to_owned());
+        contact
+            .or(channel)
+            .or_else(|| self.own.as_ref().filter(|own| own.chat() == *chat).map(|own| own.record.name.clone()))
     }
 
     pub(super) fn contact_views(&self) -> Vec<ContactView> {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::channels::exchange::{Exchange, token_room};
 use super::couriers::{Meeting, near};
 use super::groups::sync::Comparison;
 use super::timers::Timer;
@@ -59,6 +60,15 @@ pub(super) struct Link {
     pub(super) meeting: Option<Box<Meeting>>,
     /// Comparisons of groups' letters with the member at the other end.
     pub(super) comparisons: BTreeMap<ChatId, Comparison>,
+    /// Channels that the other end reads too.
+    pub(super) channels: BTreeMap<ChatId, Exchange>,
+}
+
+impl Link {
+    /// The last well-formed Hello of the other end.
+    pub(super) fn hello(&self) -> Option<&proto::Hello> {
+        self.their_hello.as_ref()
+    }
 }
 
 impl Engine {
@@ -88,6 +98,7 @@ impl Engine {
             up_at: turn.now.moment,
             meeting: None,
             comparisons: BTreeMap::new(),
+            channels: BTreeMap::new(),
         };
         self.links.insert(link, state);
         self.mail.link_up(link, &mut self.chance);
@@ -124,6 +135,7 @@ impl Engine {
         }
         self.relay_link_down(&state.peer, link, turn);
         self.parted(&state, turn);
+        self.channels_parted(&state.channels, turn);
         if let Some(chat) = state.chat {
             if self.best_link(&chat).is_none()
                 && let Some(contact) = self.contacts.get_mut(&chat)
@@ -155,6 +167,7 @@ impl Engine {
             || self.relay_wanted(&state.peer)
             || !self.chats_hinted_at(&state.peer).is_empty()
             || state.meeting.is_some()
+            || !state.channels.is_empty()
             || self.mail.limits().is_some();
         if useful {
             self.timers.set(Timer::Unproven(link), turn.now.moment.after_ms(UNPROVEN_MS));
@@ -170,10 +183,7 @@ impl Engine {
         let frame = match Frame::decode(bytes) {
             Ok(frame) if proven || self.mail.limits().is_some() || bytes.len() <= FRAME_BYTES_UNPROVEN_MAX => frame,
             _ => {
-                state.bad_frames += 1;
-                if state.bad_frames > BAD_FRAMES_MAX {
-                    turn.send(Send::Close { link });
-                }
+                self.malformed(link, turn);
                 return Ok(());
             }
         };
@@ -204,7 +214,7 @@ impl Engine {
                 Ok(())
             }
             Frame::GroupSync(sync) => self.group_sync_arrived(link, sync, turn),
-            Frame::ChannelSync(_) => Ok(()),
+            Frame::ChannelSync(sync) => self.channel_sync_arrived(link, sync, turn),
             Frame::SheetAt(version) => {
                 self.sheet_held(link, version, turn);
                 Ok(())
@@ -212,18 +222,30 @@ impl Engine {
         }
     }
 
-    /// Says hello, or again after a contact was made.
+    /// A frame was malformed, or what is in it.
+    pub(super) fn malformed(&mut self, link: LinkId, turn: &mut Turn) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.bad_frames += 1;
+        if state.bad_frames > BAD_FRAMES_MAX {
+            turn.send(Send::Close { link });
+        }
+    }
+
+    /// Says hello, or again after a contact was made or a channel joined.
     pub(super) fn send_hello(&mut self, link: LinkId, turn: &mut Turn) {
         let nonce: [u8; 16] = self.chance.bytes();
         let Some(state) = self.links.get_mut(&link) else { return };
         state.own_nonce.get_or_insert(nonce);
+        let (local, peer) = (state.local.clone(), state.peer.clone());
         let mut tokens: Vec<[u8; 8]> = self
             .contacts
             .values()
             .filter(|c| c.recognisable())
             .filter_map(|c| c.pair.as_ref())
-            .map(|pair| pair::link_token(pair, &state.local.0, &state.peer.0, &nonce))
+            .map(|pair| pair::link_token(pair, &local.0, &peer.0, &nonce))
             .collect();
+        let room = token_room(tokens.len());
+        tokens.extend(self.channel_tokens(&local, &peer, &nonce, turn.now.unix, room));
         let padded = tokens.len().max(TOKENS_MIN).next_power_of_two();
         while tokens.len() < padded {
             tokens.push(self.chance.bytes());
@@ -260,6 +282,7 @@ impl Engine {
             state.their_hello = Some(hello);
         }
         self.recognise(link, turn)?;
+        self.recognise_channels(link, turn);
         if carries {
             self.meet(link, turn);
         }
@@ -351,7 +374,10 @@ impl Engine {
 
     /// The DHT answered. The value is verified here once more: the DHT is only ever a hint.
     pub(super) fn record_found(&mut self, key: &[u8; 32], value: &[u8], turn: &mut Turn) -> Result<(), StoreError> {
-        let Some((chat, day)) = self.wanted_records.get(key).copied() else { return Ok(()) };
+        let Some((chat, day)) = self.wanted_records.get(key).copied() else {
+            self.channel_record_found(key, value, turn);
+            return Ok(());
+        };
         let Some(contact) = self.contacts.get_mut(&chat) else { return Ok(()) };
         let Some(presence) = contact.presence() else { return Ok(()) };
         let now_s = turn.now.unix.0 / 1_000;

@@ -3,6 +3,7 @@
 use prost::Message;
 
 use super::account::check_text;
+use super::channels::check_post_length;
 use super::outbound::Errand;
 use super::records::state::{HopRecord, TraceRecord};
 use super::timers::Timer;
@@ -57,6 +58,10 @@ impl Engine {
             && let Some(id) = known.get(..MessageId::LEN).and_then(MessageId::read)
         {
             return self.message_reply(id, turn);
+        }
+        if self.channels.contains_key(&chat) {
+            let letter = Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra, poll };
+            return self.channel_text(chat, letter, turn);
         }
         let note = self.own.as_ref().is_some_and(|own| own.chat() == chat);
         let group = self.groups.contains_key(&chat);
@@ -243,6 +248,26 @@ impl Engine {
         Ok(changed)
     }
 
+    /// The same for a post of a channel: how long it stays counts from when it was written.
+    pub(super) fn apply_posted(
+        &mut self,
+        chat: ChatId,
+        id: MessageId,
+        op: &SlotOp,
+        stored_at: UnixTime,
+        (state, path): (DeliveryState, Option<Path>),
+        turn: &mut Turn,
+    ) -> Result<Changed, StoreError> {
+        let known = turn.item(&chat, &id)?.is_some();
+        let (mut slot, known_at) = self.slot(&chat, &id, turn)?;
+        let changed = slot.apply(op);
+        if changed != Changed::Nothing {
+            slot.raise(state, path);
+            self.put_slot(chat, id, &slot, if known { known_at } else { stored_at }, turn);
+        }
+        Ok(changed)
+    }
+
     pub(super) fn slot(&self, chat: &ChatId, id: &MessageId, turn: &Turn) -> Result<(Slot, UnixTime), StoreError> {
         match turn.item(chat, id)? {
             Some(row) => Ok((slot_of(&row)?, row.stored_at)),
@@ -287,6 +312,11 @@ impl Engine {
         {
             return Ok(Err(error));
         }
+        if self.channels.contains_key(&chat)
+            && let Err(error) = self.may_write_channel(&chat).and(check_post_length(&body))
+        {
+            return Ok(Err(error));
+        }
         let Some(row) = turn.item(&chat, &id)?.filter(|row| row.visible && row.outgoing) else {
             return Ok(super::not_found("own message"));
         };
@@ -326,6 +356,9 @@ impl Engine {
         {
             return Ok(Err(error));
         }
+        if let Err(error) = self.may_write_channel(&chat) {
+            return Ok(Err(error));
+        }
         let op = self.own_op(chat, SlotOpKind::React { emoji: emoji.clone(), remove }, turn);
         if self.apply_op(chat, id, &op, None, turn)? != Changed::Nothing {
             let reaction = proto::Reaction { to: id.0.to_vec(), emoji: emoji.clone(), remove };
@@ -346,6 +379,9 @@ impl Engine {
             let Some(row) = turn.item(&chat, id)?.filter(|row| row.visible) else { continue };
             if for_both && !row.outgoing && self.groups.contains_key(&chat) && !self.may_moderate(&chat) {
                 return Ok(Err(RequestError::NotAllowed("delete what others wrote")));
+            }
+            if for_both && let Err(error) = self.may_write_channel(&chat) {
+                return Ok(Err(error));
             }
             by_chat.entry(chat).or_default().push(*id);
         }
@@ -394,9 +430,9 @@ impl Engine {
         kind: Kind,
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
-        let group = self.groups.contains_key(&chat);
+        let (group, channel) = (self.groups.contains_key(&chat), self.channels.contains_key(&chat));
         let note = self.own.as_ref().is_some_and(|own| own.chat() == chat);
-        if note || (!group && !self.has_session(&chat)) {
+        if note || (!group && !channel && !self.has_session(&chat)) {
             return Ok(());
         }
         let plain = proto::Plain {
@@ -410,6 +446,7 @@ impl Engine {
         let errand = Errand { message: None, expires_at, no_infra: false, carried: true };
         let told = match group {
             true => self.post(chat, &plain, errand, turn)?.is_ok(),
+            false if channel => self.post_operation(chat, &plain, turn)?.is_ok(),
             false => self.seal_and_queue(chat, &plain.encode_to_vec(), errand, turn)?.is_ok(),
         };
         if !told {
@@ -591,6 +628,9 @@ impl Engine {
             let changes = GroupChanges { retention_s: Some(seconds), ..GroupChanges::default() };
             return self.group_set(chat, changes, turn);
         }
+        if self.channels.contains_key(&chat) {
+            return self.set_channel_retention(chat, seconds, turn);
+        }
         if seconds != 0 && !CHAT_RETENTION_S_RANGE.contains(&seconds) {
             let why = "0 (for ever), or from 1 to 90 days".to_owned();
             return Ok(Err(RequestError::Invalid { field: "seconds", why }));
@@ -635,6 +675,10 @@ impl Engine {
         record.retention_s = seconds;
         record.retention_rev = rev;
         self.save_chat(&chat, turn);
+        for id in turn.items_set(&chat) {
+            let (slot, stored_at) = self.slot(&chat, &id, turn)?;
+            self.put_slot(chat, id, &slot, stored_at, turn);
+        }
         let mut after: Option<MessageId> = None;
         loop {
             let ids = turn.store().chat_items(&chat, after.as_ref(), READ_BATCH)?;

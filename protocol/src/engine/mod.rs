@@ -10,11 +10,12 @@
 //!   couriers.rs  encounters with carriers, and vaccines      bags.rs      mail in a file or a text
 //!   sheets.rs    friends who carry                         tags.rs      what this device listens for
 //!   pins.rs      messages that stand out                   polls.rs     questions and votes
-//!   groups/      groups
+//!   groups/      groups                               channels/    channels
 //! ```
 
 mod account;
 mod bags;
+mod channels;
 mod chats;
 mod coming;
 mod contacts;
@@ -54,8 +55,10 @@ use crate::session::{Session, TagPlace};
 use crate::step::{Reply, RequestError, Step};
 use crate::store::{Store, StoreError};
 use crate::time::{Moment, Now, UnixTime};
+use crate::wire::proto;
 
 use account::Own;
+use channels::Channel;
 use coming::Coming;
 use contacts::Contact;
 use groups::Group;
@@ -81,6 +84,11 @@ pub struct Engine {
     sessions: BTreeMap<SessionId, Live>,
     tags: Tags,
     groups: BTreeMap<ChatId, Group>,
+    channels: BTreeMap<ChatId, Channel>,
+    /// DHT keys looked for where readers of a channel may be: which one, by which keys, of which day since 1970.
+    wanted_channels: BTreeMap<[u8; 32], (ChatId, proto::Presence, u32)>,
+    /// Peers that have brought forged posts.
+    distrusted: BTreeSet<PeerKey>,
     /// Groups we have asked to be let into.
     joining: BTreeMap<ChatId, GroupRecord>,
     outbox: Outbox,
@@ -176,6 +184,9 @@ impl Engine {
             sessions: BTreeMap::new(),
             tags: Tags::default(),
             groups: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            wanted_channels: BTreeMap::new(),
+            distrusted: BTreeSet::new(),
             joining: BTreeMap::new(),
             outbox: Outbox::default(),
             links: BTreeMap::new(),
@@ -286,6 +297,9 @@ impl Engine {
                 Timer::Checkpoint(chat) => self.checkpoint_timer(chat, turn)?,
                 Timer::Complement(chat) => self.complement_newcomers(chat, turn)?,
                 Timer::AskSlices(chat) => self.ask_everybody_for_slices(chat, turn),
+                Timer::FindChannel(chat) => self.find_channel(chat, turn),
+                Timer::ComparePosts => self.compare_posts(turn),
+                Timer::PostsOverdue => self.posts_overdue(turn),
             }
         }
         Ok(())
@@ -367,6 +381,13 @@ impl Engine {
             | Request::GroupJoin { .. }
             | Request::GroupDecide { .. }
             | Request::Deliveries { .. }) => return self.group_request(id, request, turn),
+            request @ (Request::ChannelCreate { .. }
+            | Request::ChannelJoin { .. }
+            | Request::ChannelLeave { .. }
+            | Request::ChannelList
+            | Request::Channel { .. }
+            | Request::ChannelSet { .. }
+            | Request::ChannelLink { .. }) => self.channel_request(request, turn)?,
             Request::Ping { chat, timeout_ms } => return self.ping(id, chat, timeout_ms, turn),
         };
         Ok(Some(answer))

@@ -22,6 +22,9 @@ impl Engine {
         if turn.item(&chat, &id)?.is_none_or(|row| !row.visible) {
             return Ok(super::not_found("message"));
         }
+        if let Err(error) = self.may_write_channel(&chat) {
+            return Ok(Err(error));
+        }
         let own = self.own.as_ref().map(super::account::Own::aid);
         if self.groups.contains_key(&chat) {
             if let Err(error) = self.may_post(&chat, turn.now.unix) {

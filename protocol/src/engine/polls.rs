@@ -24,6 +24,10 @@ impl Engine {
     /// Asks: a text with options beside it.
     pub(super) fn send_poll(&mut self, chat: ChatId, asked: Question, turn: &mut Turn) -> Result<Answer, StoreError> {
         let Question { body, options, choices_max, ends_in_s, client_id } = asked;
+        if self.channels.contains_key(&chat) {
+            let why = "readers of a channel cannot answer: ask in a group".to_owned();
+            return Ok(Err(RequestError::Invalid { field: "chat", why }));
+        }
         if ends_in_s.is_some_and(|seconds| !POLL_ENDS_S_RANGE.contains(&seconds)) {
             let why = "from 1 minute to 365 days, or without an end".to_owned();
             return Ok(Err(RequestError::Invalid { field: "endsInS", why }));

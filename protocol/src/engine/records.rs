@@ -114,6 +114,7 @@ impl Engine {
             self.register_invite_tags(id);
         }
         self.load_groups(turn)?;
+        self.load_channels(turn)?;
         self.load_carried(turn)?;
         self.load_sheets(turn)
     }

@@ -57,6 +57,12 @@ pub(super) enum Timer {
     Complement(ChatId),
     /// Slices of rekeys of a large group have not come.
     AskSlices(ChatId),
+    /// Look for readers of a channel.
+    FindChannel(ChatId),
+    /// Compare posts of channels with the readers on links.
+    ComparePosts,
+    /// Posts that were asked for have not come.
+    PostsOverdue,
 }
 
 /// Alarm clocks by name: setting one again replaces it.

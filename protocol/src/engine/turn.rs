@@ -89,6 +89,12 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Messages of a conversation that this call has set so far: a look into the store does not find them.
+    pub(super) fn items_set(&self, chat: &ChatId) -> Vec<MessageId> {
+        let of_chat = self.items.iter().filter(|((of, _), row)| of == chat && row.is_some());
+        of_chat.map(|((_, id), _)| *id).collect()
+    }
+
     pub(super) fn put_item(&mut self, row: ItemRow) {
         self.items.insert((row.chat, row.id), Some(row.clone()));
         self.step.writes.push(Write::PutItem(Box::new(row)));

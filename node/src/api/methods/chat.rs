@@ -52,6 +52,7 @@ fn shown(view: ChatView) -> Chat {
     Chat {
         id: view.chat.full(),
         group: view.group,
+        channel: view.channel,
         name: view.name,
         muted: view.muted_until.is_some(),
         muted_until_at: view.muted_until.map(|until| until.0).filter(|until| *until != u64::MAX),

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Chat {
-    /// Its id: of a contact, a group, or the note to self.
+    /// Its id: of a contact, a group, a channel, or the note to self.
     pub id: String,
     /// True for a group.
     pub group: bool,
+    /// True for a channel.
+    pub channel: bool,
     /// What it is called here.
     pub name: String,
     /// True while nobody is notified of what comes.

@@ -172,6 +172,9 @@ pub struct Event {
     /// How many messages of before this account came are here from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
+    /// Number of the post of a channel that showed two histories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post: Option<u64>,
     /// The greeting of a contact request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello: Option<String>,
