@@ -200,6 +200,7 @@ impl From<RequestError> for ApiError {
                 Self::new(ErrorKind::InvalidParams, what).field("link").hint("ask for the link again")
             }
             RequestError::NotOwner => Self::new(ErrorKind::Untrusted, what)
+                .why("this account only reads it")
                 .hint("`silbo channel show` says whose it is; `silbo group` makes one in which all write"),
             RequestError::Timeout => {
                 Self::new(ErrorKind::Timeout, what).hint("messages are delivered later by themselves")

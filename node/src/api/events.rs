@@ -93,7 +93,7 @@ pub(super) async fn start(
 
 /// Turns a page of the log into events, with the names of their contacts, groups and members.
 pub(super) async fn named(api: &Api, page: EventPage, filter: &Filter) -> Vec<Event> {
-    let EventPage { events, epoch, names, .. } = page;
+    let EventPage { events, epoch, names, channels, .. } = page;
     let mut names = Names::of_contacts(names);
     let mut out = Vec::new();
     for (seq, event) in events {
@@ -104,7 +104,8 @@ pub(super) async fn named(api: &Api, page: EventPage, filter: &Filter) -> Vec<Ev
             Some(chat) => names.of(api, chat).await,
             None => None,
         };
-        out.push(convert::event(seq, &epoch, event, name, &names.members));
+        let channel = event.chat.is_some_and(|chat| channels.contains(&chat)).then_some(true);
+        out.push(Event { channel, ..convert::event(seq, &epoch, event, name, &names.members) });
     }
     out
 }

@@ -1,5 +1,7 @@
-//! Whom a parameter means: `me`, an id, a unique prefix of an id, or the local name; a group is named by `#` and its name.
+//! Whom a parameter means: `me`, an id, a unique prefix of an id, or the local name; a group or a channel is named by `#`
+//! and its name.
 
+use silbo_protocol::channel::view::ChannelView;
 use silbo_protocol::group::GroupView;
 use silbo_protocol::ids::{AccountId, ChatId};
 use silbo_protocol::input::Request;
@@ -17,7 +19,8 @@ const CANDIDATES_SHOWN: usize = 5;
 /// The conversation `text` means; `field` is the parameter it came in.
 pub(super) async fn find(api: &Api, text: &str, field: &str) -> Result<ChatId, ApiError> {
     if text.starts_with('#') {
-        return Ok(find_group(api, text, field).await?.chat);
+        let (groups, channels) = tokio::join!(groups(api), channels(api));
+        return pick_shared(&shared(&groups?, &channels?), text, field, &EITHER);
     }
     let (me, contacts) = tokio::join!(api.me(), contacts(api));
     let me = me?;
@@ -28,14 +31,22 @@ pub(super) async fn find(api: &Api, text: &str, field: &str) -> Result<ChatId, A
         Err(error) if error.data.kind == ErrorKind::NotFound && is_like_an_id(text) => error,
         found => return found,
     };
-    // No person has this id: perhaps a group.
-    let groups = groups(api).await?;
-    pick_group_by_id(&groups, text, field).unwrap_or(Err(nobody)).map(|group| group.chat)
+    // No person has this id: perhaps a group or a channel.
+    let (groups, channels) = tokio::join!(groups(api), channels(api));
+    pick_shared_by_id(&shared(&groups?, &channels?), text, field, &EITHER).unwrap_or(Err(nobody))
 }
 
 /// The group `text` means: `#name`, the name, a unique beginning of the name, an id, or a unique prefix of an id.
 pub(super) async fn find_group(api: &Api, text: &str, field: &str) -> Result<GroupView, ApiError> {
     pick_group(&groups(api).await?, text, field).cloned()
+}
+
+/// The channel `text` means: `#name`, the name, a unique beginning of the name, an id, or a unique prefix of an id.
+pub(super) async fn find_channel(api: &Api, text: &str) -> Result<ChannelView, ApiError> {
+    let channels = channels(api).await?;
+    let chat = pick_shared(&shared(&[], &channels), text, "channel", &CHANNEL)?;
+    let found = channels.into_iter().find(|channel| channel.chat == chat);
+    found.ok_or_else(|| ApiError::internal("a channel was found and lost"))
 }
 
 /// All contacts.
@@ -54,6 +65,14 @@ pub(super) async fn groups(api: &Api) -> Result<Vec<GroupView>, ApiError> {
     }
 }
 
+/// All channels.
+pub(super) async fn channels(api: &Api) -> Result<Vec<ChannelView>, ApiError> {
+    match api.core.request(Request::ChannelList).await? {
+        Reply::Channels(channels) => Ok(channels),
+        _ => Err(ApiError::internal("unexpected reply to ChannelList")),
+    }
+}
+
 /// As [`find`], for requests that the engine answers with "not found" itself: a whole id is taken as it is. Programs
 /// that write much use ids, and each question to the core waits for a commit.
 pub(super) async fn find_known(api: &Api, text: &str, field: &str) -> Result<ChatId, ApiError> {
@@ -69,10 +88,13 @@ pub(super) async fn find_contact(api: &Api, text: &str) -> Result<ChatId, ApiErr
     pick_contact(&contacts?, &me?, text, "contact")
 }
 
-/// What a contact, or the note to self, is called here; `None` when the contact is gone, and for a group.
+/// What a contact, a channel, or the note to self, is called here; `None` when it is gone, and for a group.
 pub(super) async fn name(api: &Api, chat: ChatId) -> Option<String> {
     if let Ok(Reply::Contact(contact)) = api.core.request(Request::Contact { chat }).await {
         return Some(contact.name);
+    }
+    if let Ok(Reply::Channel(channel)) = api.core.request(Request::Channel { chat }).await {
+        return Some(channel.name);
     }
     api.me().await.ok().filter(|me| me.chat == chat).map(|me| me.name)
 }
@@ -193,55 +215,87 @@ fn named(
     Err(nobody())
 }
 
-/// An exact name wins, then a name in another case, then an id or a prefix of one, then a unique beginning of a name.
+/// A conversation with a name of its own: a group or a channel.
+struct Shared<'a> {
+    chat: ChatId,
+    name: &'a str,
+    /// It was not left.
+    is_there: bool,
+}
+
+/// What is looked for among them.
+struct Noun {
+    one: &'static str,
+    many: &'static str,
+    hint: &'static str,
+}
+
+const GROUP: Noun = Noun { one: "group", many: "groups", hint: "`silbo group list` shows the groups" };
+const CHANNEL: Noun = Noun { one: "channel", many: "channels", hint: "`silbo channel list` shows the channels" };
+const EITHER: Noun = Noun {
+    one: "group or channel",
+    many: "groups and channels",
+    hint: "`silbo group list` and `silbo channel list` show them",
+};
+
+fn shared<'a>(groups: &'a [GroupView], channels: &'a [ChannelView]) -> Vec<Shared<'a>> {
+    let is_there = |group: &GroupView| matches!(group.state, GroupState::Active | GroupState::Joining);
+    let groups = groups.iter().map(|group| Shared { chat: group.chat, name: &group.name, is_there: is_there(group) });
+    let channels = channels.iter().map(|channel| Shared { chat: channel.chat, name: &channel.name, is_there: true });
+    groups.chain(channels).collect()
+}
+
 fn pick_group<'a>(groups: &'a [GroupView], text: &str, field: &str) -> Result<&'a GroupView, ApiError> {
+    let chat = pick_shared(&shared(groups, &[]), text, field, &GROUP)?;
+    let found = groups.iter().find(|group| group.chat == chat);
+    found.ok_or_else(|| ApiError::internal("a group was found and lost"))
+}
+
+/// An exact name wins, then a name in another case, then an id or a prefix of one, then a unique beginning of a name.
+fn pick_shared(all: &[Shared<'_>], text: &str, field: &str, noun: &Noun) -> Result<ChatId, ApiError> {
     let name = text.strip_prefix('#').unwrap_or(text);
     let folded = name.to_lowercase();
-    let mut found = Err(ApiError::new(ErrorKind::NotFound, format!("no group is called {text:?}"))
-        .field(field)
-        .hint("`silbo group list` shows the groups"));
+    let nothing = ApiError::new(ErrorKind::NotFound, format!("no {} is called {text:?}", noun.one));
+    let nothing = nothing.field(field).hint(noun.hint);
     if name.is_empty() {
-        return found;
+        return Err(nothing);
     }
-    let named = |fits: &dyn Fn(&str) -> bool| -> Vec<&'a GroupView> {
-        groups.iter().filter(|group| fits(&group.name)).collect()
-    };
+    let named = |fits: &dyn Fn(&str) -> bool| -> Vec<&Shared<'_>> { all.iter().filter(|one| fits(one.name)).collect() };
     let exact = named(&|other| other == name);
     let alike = named(&|other| other.to_lowercase() == folded);
     if !exact.is_empty() {
-        found = one_group(exact, text, field);
-    } else if !alike.is_empty() {
-        found = one_group(alike, text, field);
-    } else if let Some(by_id) = pick_group_by_id(groups, name, field) {
-        found = by_id;
-    } else {
-        let starting = named(&|other| other.to_lowercase().starts_with(&folded));
-        if !starting.is_empty() {
-            found = one_group(starting, text, field);
-        }
+        return one_shared(exact, text, field, noun);
     }
-    found
+    if !alike.is_empty() {
+        return one_shared(alike, text, field, noun);
+    }
+    if let Some(by_id) = pick_shared_by_id(all, name, field, noun) {
+        return by_id;
+    }
+    match named(&|other| other.to_lowercase().starts_with(&folded)) {
+        none if none.is_empty() => Err(nothing),
+        starting => one_shared(starting, text, field, noun),
+    }
 }
 
-/// `None` when no group has such an id.
-fn pick_group_by_id<'a>(groups: &'a [GroupView], text: &str, field: &str) -> Option<Result<&'a GroupView, ApiError>> {
+/// `None` when nothing has such an id.
+fn pick_shared_by_id(all: &[Shared<'_>], text: &str, field: &str, noun: &Noun) -> Option<Result<ChatId, ApiError>> {
     let wanted = text.to_ascii_lowercase();
-    let starting: Vec<&GroupView> =
-        groups.iter().filter(|group| is_like_an_id(text) && group.chat.full().starts_with(&wanted)).collect();
-    (!starting.is_empty()).then(|| one_group(starting, text, field))
+    let starting: Vec<&Shared<'_>> =
+        all.iter().filter(|one| is_like_an_id(text) && one.chat.full().starts_with(&wanted)).collect();
+    (!starting.is_empty()).then(|| one_shared(starting, text, field, noun))
 }
 
 /// A group that was left gives way to one that was not.
-fn one_group<'a>(mut found: Vec<&'a GroupView>, text: &str, field: &str) -> Result<&'a GroupView, ApiError> {
-    let is_there = |group: &&GroupView| matches!(group.state, GroupState::Active | GroupState::Joining);
-    if found.iter().any(is_there) {
-        found.retain(is_there);
+fn one_shared(mut found: Vec<&Shared<'_>>, text: &str, field: &str, noun: &Noun) -> Result<ChatId, ApiError> {
+    if found.iter().any(|one| one.is_there) {
+        found.retain(|one| one.is_there);
     }
     if let [only] = found[..] {
-        return Ok(only);
+        return Ok(only.chat);
     }
-    let shown = found.iter().map(|group| candidate(&format!("#{}", group.name), &group.chat.full()));
-    Err(ambiguous(text, field, found.len(), "groups", shown))
+    let shown = found.iter().map(|one| candidate(&format!("#{}", one.name), &one.chat.full()));
+    Err(ambiguous(text, field, found.len(), noun.many, shown))
 }
 
 fn is_like_an_id(text: &str) -> bool {
@@ -431,6 +485,43 @@ pub(super) mod tests {
             assert_eq!(error.data.kind, ErrorKind::NotFound, "{text}");
             assert!(error.data.hint.is_some());
         }
+    }
+
+    fn channel(name: &str, byte: u8) -> ChannelView {
+        ChannelView {
+            chat: ChatId([byte; 16]),
+            name: name.to_owned(),
+            topic: String::new(),
+            owner: false,
+            readable_from: UnixTime(0),
+            posts: 0,
+            bytes: 0,
+            newest: None,
+            retention_days: 0,
+            forked: None,
+            readers: 0,
+            serve: false,
+            joined_at: UnixTime(0),
+        }
+    }
+
+    #[test]
+    fn a_group_and_a_channel_of_one_name_are_told_apart_by_their_ids() {
+        let groups = [group("climbing", 1, GroupState::Active), group("news", 2, GroupState::Active)];
+        let channels = [channel("news", 3), channel("newsroom", 4)];
+        let found = |text: &str| pick_shared(&shared(&groups, &channels), text, "chat", &EITHER);
+        assert_eq!(found("#climbing"), Ok(groups[0].chat));
+        assert_eq!(found("#newsr"), Ok(channels[1].chat));
+        let error = found("#news").expect_err("a group and a channel");
+        assert_eq!(error.data.kind, ErrorKind::Ambiguous);
+        let why = error.data.why.expect("candidates");
+        assert!(why.contains(&groups[1].chat.full()[..12]) && why.contains(&channels[0].chat.full()[..12]), "{why}");
+        assert_eq!(found(&channels[0].chat.full()), Ok(channels[0].chat));
+        assert_eq!(pick_shared(&shared(&[], &channels), "news", "channel", &CHANNEL), Ok(channels[0].chat));
+        let error = pick_shared(&shared(&[], &channels), "#climbing", "channel", &CHANNEL).expect_err("a group");
+        assert!(
+            error.what.starts_with("no channel") && error.data.hint.is_some_and(|hint| hint.contains("channel list"))
+        );
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(super) struct EventPage {
     pub(super) epoch: String,
     /// What the conversations in it are called.
     pub(super) names: BTreeMap<ChatId, String>,
+    /// Which of them are channels.
+    pub(super) channels: BTreeSet<ChatId>,
 }
 
 /// Events after a number.
@@ -45,6 +47,7 @@ pub(super) fn events_after(
         head: db.event_head()?,
         floor: db.event_floor()?,
         epoch: db.epoch().to_owned(),
+        channels: chats.iter().filter(|chat| engine.is_channel(chat)).copied().collect(),
         names: chats.into_iter().filter_map(|chat| Some((chat, engine.shown_name(&chat)?))).collect(),
     })
 }

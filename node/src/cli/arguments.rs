@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   people.rs  my profile, invitations, contacts     messages.rs  sending, receiving, changing, keeping
-//!   groups.rs  groups, their members and links
+//!   groups.rs  groups, their members and links     channels.rs  channels
 //! ```
 
+mod channels;
 mod groups;
 mod messages;
 mod people;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::byte_size::parse_byte_size;
 use super::duration::parse_duration;
+pub use channels::{ChannelCommand, ChannelCreateArguments, ChannelLinkArguments, ChannelSetArguments, ReadableFrom};
 pub use groups::{
     CreateArguments, GroupCommand, GroupInviteArguments, GroupSetArguments, JoinArguments, LinkCommand, Role,
 };
@@ -29,7 +31,7 @@ pub use people::{AddArguments, ContactCommand, InviteArguments, InviteCommand, M
 #[derive(Debug, Parser)]
 #[command(name = "silbo", version, disable_help_subcommand = true, infer_subcommands = false, max_term_width = 100)]
 #[command(after_help = "First steps: silbo up · silbo invite · silbo add LINK · silbo send NAME \"hi\"\n\
-Concepts: silbo help relays | couriers | groups | safety-numbers | retention | exit-codes")]
+Concepts: silbo help relays | couriers | groups | channels | safety-numbers | retention | exit-codes")]
 pub struct Arguments {
     /// Options of every command.
     #[command(flatten)]
@@ -146,6 +148,9 @@ pub enum Command {
     /// Groups
     #[command(subcommand, alias = "groups")]
     Group(GroupCommand),
+    /// Channels: one writes, anybody with a link reads
+    #[command(subcommand, alias = "channels")]
+    Channel(ChannelCommand),
     /// Send a message
     Send(SendArguments),
     /// Print what has arrived since last time
@@ -153,7 +158,7 @@ pub enum Command {
     Recv(RecvArguments),
     /// Show a conversation
     History {
-        /// A contact, a group such as '#climbing', or `me`
+        /// A contact, a group or channel such as '#climbing', or `me`
         to: String,
         /// How many messages
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
@@ -250,7 +255,7 @@ pub enum Command {
     Bench(BenchCommand),
     /// Explain a command or a concept
     Help {
-        /// A command, or: relays, couriers, groups, safety-numbers, retention, exit-codes
+        /// A command, or: relays, couriers, groups, channels, safety-numbers, retention, exit-codes
         topic: Vec<String>,
     },
 }

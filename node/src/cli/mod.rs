@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod byte_size;
+mod channels;
 mod chats;
 pub mod client;
 pub mod config_file;
@@ -187,6 +188,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Add(add) => contacts::add(session, &add).await,
         Command::Contact(command) => contacts::contact(session, command).await,
         Command::Group(command) => groups::group(session, command).await,
+        Command::Channel(command) => channels::channel(session, command).await,
         Command::Send(send) => messages::send(session, send).await,
         Command::Recv(recv) => recv::recv(session, &recv).await,
         Command::History { to, limit, before, after } => messages::history(session, &to, limit, before, after).await,

@@ -9,7 +9,7 @@ use super::screen::Form;
 use super::{Session, render};
 
 /// Kinds shown where none are asked for: what others did, and what a person has to decide.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "message.received",
     "message.edited",
     "message.deleted",
@@ -25,6 +25,7 @@ const KINDS: [&str; 16] = [
     "group.memberForked",
     "group.disputed",
     "group.voided",
+    "channel.forked",
     "system.warning",
 ];
 /// Events asked for at a time.

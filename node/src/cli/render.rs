@@ -1,5 +1,6 @@
 //! Results of the API as text for people. Pure functions; text of others always passes through [`printable`].
 
+mod channels;
 mod chats;
 mod groups;
 
@@ -11,6 +12,7 @@ use super::duration::describe_seconds;
 use super::local_time::LocalTime;
 use super::mesh::counted;
 use super::screen::printable;
+pub use channels::{channel, channel_link_title, channels};
 pub use chats::{chat, chats};
 pub use groups::{group, groups, link_title, links};
 
@@ -585,9 +587,11 @@ pub fn event(value: &Value, time: &LocalTime) -> String {
         name => name,
     };
     let body = text(value, "body").replace('\n', "\n    ");
-    if let Some(words) = groups::event(value, &name) {
+    if let Some(words) = groups::event(value, &name).or_else(|| channels::event(value, &name)) {
         return format!("{}  {words}", minute(value, "at", time));
     }
+    // Its owner names a channel, and could take the name of a contact.
+    let name = if flag(value, "channel") { format!("#{name}") } else { name };
     // In a group, who did it.
     let name = match (text(value, "author"), one_line(&text(value, "from"))) {
         (author, _) if author.is_empty() => name,
@@ -706,6 +710,13 @@ mod tests {
         let shown = event(&value, &time());
         assert!(!shown.contains('\u{1b}'));
         assert_eq!(shown.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_channel_cannot_pass_as_a_contact() {
+        let time = LocalTime::new();
+        let value = json!({"kind": "message.received", "name": "ben", "channel": true, "body": "hi", "at": 0});
+        assert!(event(&value, &time).ends_with("  #ben: hi"), "{}", event(&value, &time));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::Session;
 use super::arguments::Arguments;
 use super::failure::{Class, Failure};
 
-const TOPICS: [(&str, &str); 6] = [
+const TOPICS: [(&str, &str); 7] = [
     (
         "relays",
         "\
@@ -48,6 +48,21 @@ Where two decisions made at the same time exclude each other, a removal wins, an
 
 Write '#name' in quotes: shells take a bare # as the beginning of a comment. With --wait delivered, exit code 10 says that
 some members have the message and others not yet. Roles: reader, member, moderator, admin, owner.",
+    ),
+    (
+        "channels",
+        "\
+One person writes, anybody who holds a link reads. There is no server and no list of readers: whoever reads a channel hands
+on what it has to others who read it, whether they know each other or not, and every post is signed by the owner.
+
+  silbo channel create news --topic \"What is new\"    silbo channel post '#news' \"Hello\"    (or silbo send '#news' ...)
+  silbo channel link '#news'                 a link: its holder reads everything that is kept
+  silbo channel link '#news' --from today    its holder reads from today on, and has no key of before
+  silbo channel join LINK                    read it; --serve: let others find me to read from me
+  silbo channel show '#news'                 how many posts are here, and whether its owner has signed two histories
+
+`delivered` says of a post that at least one other reader has it: the owner can go offline. A link cannot be taken back, and
+whoever has it can find out which nodes near it, or found by it, read the channel.",
     ),
     (
         "safety-numbers",

@@ -142,6 +142,10 @@ async fn member_deliveries(
     }
     let row = api.core.read(move |db| db.item_by_id(&id)).await?.ok_or_else(|| no_message("id"))?;
     let state = view_of(&row)?.delivery;
+    // Nobody knows who reads a channel.
+    if let Ok(Reply::Channel(_)) = api.core.request(Request::Channel { chat: row.chat }).await {
+        return Ok(Vec::new());
+    }
     match api.core.request(Request::Contact { chat: row.chat }).await? {
         Reply::Contact(contact) => {
             let delivery = MemberDelivery { account: contact.account, name: contact.profile_name, state };

@@ -1,5 +1,6 @@
 //! The method table: every method of `docs/api.md`, once.
 
+mod channel;
 mod chat;
 mod contact;
 mod event;
@@ -68,6 +69,14 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "group.revokeLink", Some(Admin), "Makes a link of a group unusable.": GroupRevokeLink => Done = group::revoke_link;
     "group.join", Some(Admin), "Follows a link of a group; a member lets us in in the background.": GroupJoin => Group = group::join;
     "group.decide", Some(Admin), "Answers somebody who wants to join.": GroupDecide => Group = group::decide;
+
+    "channel.create", Some(Admin), "Makes a channel: this account writes, whoever has a link reads.": ChannelCreate => Channel = channel::create;
+    "channel.join", Some(Admin), "Reads a channel from now on; what others have of it comes in the background.": ChannelJoin => Channel = channel::join;
+    "channel.leave", Some(Admin), "Reads a channel no more: it goes from this device with its posts; an own channel is over.": ByChannel => Done = channel::leave;
+    "channel.list", Some(Read), "Channels.": Nothing => List<Channel> = channel::list;
+    "channel.get", Some(Read), "One channel.": ByChannel => Channel = channel::get;
+    "channel.set", Some(Admin), "Changes what a channel is, or whether others can read from this device.": ChannelSet => Channel = channel::set;
+    "channel.link", Some(Admin), "Makes a link by which others read a channel.": ChannelLinkMake => ChannelLink = channel::link;
 
     "message.send", Some(Sending), "Writes a message; delivery happens in the background. The same clientId again returns the first message.": MessageSend => Sent = message::send;
     "message.edit", Some(Sending), "Changes the text of an own message.": MessageEdit => Sent = message::edit;

@@ -53,7 +53,7 @@ pub struct ChatList {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChatSet {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group or channel by `#` and its name.
     pub chat: String,
     /// Seconds during which nobody is notified of what comes: 0 lifts it, 4,294,967,295 is until it is lifted.
     #[serde(default)]

@@ -106,7 +106,10 @@ pub struct Event {
     /// The conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat: Option<String>,
-    /// What the contact is called here, or the name of the group; for `contact.request` the name they gave.
+    /// True for what happens in a channel: its name is chosen by its owner, and may be that of a contact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<bool>,
+    /// What the contact is called here, or the name of the group or channel; for `contact.request` the name they gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The message.

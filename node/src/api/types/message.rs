@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MessageSend {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group or channel by `#` and its name.
     pub chat: String,
     /// The text.
     pub body: String,
@@ -342,7 +342,7 @@ pub struct Waited {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageRead {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group or channel by `#` and its name.
     pub chat: String,
     /// The last message read; all without it.
     #[serde(default)]
@@ -353,7 +353,7 @@ pub struct MessageRead {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageTyping {
-    /// An id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
+    /// An id, a unique prefix of an id of at least 8 characters, or the local name; a group or channel by `#` and its name.
     pub chat: String,
     /// True while writing.
     pub on: bool,
@@ -363,7 +363,7 @@ pub struct MessageTyping {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryList {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group or channel by `#` and its name.
     pub chat: String,
     /// Items in one page, at most 200.
     #[serde(default = "page")]
@@ -423,7 +423,7 @@ pub struct Retention {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetentionSet {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group or channel by `#` and its name.
     pub chat: String,
     /// 0, or from 1 day to 90 days.
     pub seconds: u32,

@@ -3,6 +3,7 @@
 //! Names are camelCase, times are integer milliseconds since 1970 UTC and end in `At`, bytes are base64url without padding.
 //! Parameters refuse unknown fields (a typing error should not be silent); results may grow.
 
+mod channel;
 mod chat;
 mod event;
 mod group;
@@ -15,6 +16,7 @@ mod relay;
 mod system;
 mod token;
 
+pub use channel::*;
 pub use chat::*;
 pub use event::*;
 pub use group::*;
@@ -59,7 +61,7 @@ pub struct ById {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ByChat {
-    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group by `#` and its name.
+    /// `me`, an id, a unique prefix of an id of at least 8 characters, or the local name; a group or channel by `#` and its name.
     pub chat: String,
 }
 

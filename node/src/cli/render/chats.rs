@@ -6,7 +6,7 @@ use super::{LocalTime, flag, items, minute, one_line, pairs, table, text, yes_no
 
 fn name(chat: &Value) -> String {
     let name = one_line(&text(chat, "name"));
-    if flag(chat, "group") { format!("#{name}") } else { name }
+    if flag(chat, "group") || flag(chat, "channel") { format!("#{name}") } else { name }
 }
 
 fn muted(chat: &Value, time: &LocalTime) -> String {
