@@ -375,6 +375,9 @@ pub const CHANNEL_ANNOUNCED_LINKS: usize = 8;
 pub const CHANNEL_LINKS_WANTED: usize = 3;
 /// Readers of a channel of whom is remembered where they were.
 pub const CHANNEL_PEERS_MAX: usize = 8;
+/// Links that are kept although their other end is known only to read a channel: of more, those that came last are closed
+/// when they have had their two minutes.
+pub const CHANNEL_LINKS_MAX: usize = 64;
 /// Places in the DHT where readers of a channel say where they are.
 pub const CHANNEL_SLOTS: u8 = 8;
 /// Own posts of which is not known yet that another reader has them.

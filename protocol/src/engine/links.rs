@@ -167,7 +167,7 @@ impl Engine {
             || self.relay_wanted(&state.peer)
             || !self.chats_hinted_at(&state.peer).is_empty()
             || state.meeting.is_some()
-            || !state.channels.is_empty()
+            || self.is_kept_for_channels(link)
             || self.mail.limits().is_some();
         if useful {
             self.timers.set(Timer::Unproven(link), turn.now.moment.after_ms(UNPROVEN_MS));

@@ -19,8 +19,8 @@ use crate::channel::post::{Post, PostError};
 use crate::channel::ranges::Ranges;
 use crate::ids::{ChatId, LinkId, PeerKey};
 use crate::limits::{
-    CHANNEL_ANNOUNCED_LINKS, CHANNEL_DISTRUSTED_MAX, CHANNEL_FRAME_BYTES, CHANNEL_POSTS_MAX, CHANNEL_SERVED_BYTES_MAX,
-    CHANNEL_WANTS_MAX, CONTACTS_MAX, STRANGER_WINDOW_MS,
+    CHANNEL_ANNOUNCED_LINKS, CHANNEL_DISTRUSTED_MAX, CHANNEL_FRAME_BYTES, CHANNEL_LINKS_MAX, CHANNEL_POSTS_MAX,
+    CHANNEL_SERVED_BYTES_MAX, CHANNEL_WANTS_MAX, CONTACTS_MAX, STRANGER_WINDOW_MS,
 };
 use crate::step::{Path, Send};
 use crate::store::{StoreError, Table};
@@ -117,6 +117,13 @@ impl Engine {
     pub(super) fn links_of_channel(&self, chat: &ChatId) -> impl Iterator<Item = LinkId> {
         let chat = *chat;
         self.links.iter().filter(move |(_, state)| state.channels.contains_key(&chat)).map(|(link, _)| *link)
+    }
+
+    /// True for a link to a reader, unless there are many of them that came earlier and are nothing else.
+    pub(in super::super) fn is_kept_for_channels(&self, link: LinkId) -> bool {
+        let reads = self.links.get(&link).is_some_and(|state| !state.channels.is_empty());
+        let earlier = self.links.range(..link).filter(|(_, state)| state.chat.is_none() && !state.channels.is_empty());
+        reads && earlier.count() < CHANNEL_LINKS_MAX
     }
 
     /// A link is gone: what was to come over it is asked for elsewhere.

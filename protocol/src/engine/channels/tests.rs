@@ -7,13 +7,13 @@ use crate::channel::post::{Place, Post, message_id};
 use crate::ids::{LinkId, MessageId, PeerKey};
 use crate::input::{ChannelChanges, ChannelFrom, Input, RequestId, Route};
 use crate::limits::{
-    CHANNEL_BYTES_MAX, CHANNEL_SEQ_MAX, CHANNEL_SERVED_BYTES_MAX, CHANNEL_TEXT_BYTES_MAX, CHANNEL_WANTS_MAX,
-    CHANNELS_MAX, STRANGER_WINDOW_MS,
+    CHANNEL_BYTES_MAX, CHANNEL_LINKS_MAX, CHANNEL_SEQ_MAX, CHANNEL_SERVED_BYTES_MAX, CHANNEL_TEXT_BYTES_MAX,
+    CHANNEL_WANTS_MAX, CHANNELS_MAX, STRANGER_WINDOW_MS,
 };
 use crate::memory_store::MemoryStore;
 use crate::step::{EventKind, Send};
 use crate::store::Write;
-use crate::time::{DAY_MS, HOUR_MS, Moment, Now, SECOND_MS};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment, Now, SECOND_MS};
 use crate::wire::channel_link::ChannelLink;
 use crate::wire::frame::Frame;
 use crate::wire::proto::{self, channel_sync::S, plain::Kind};
@@ -115,6 +115,12 @@ impl Device {
 
     fn texts(&self, chat: &ChatId) -> Vec<String> {
         self.store.rows(chat).into_iter().filter(|row| row.visible).map(|row| row.body).collect()
+    }
+
+    /// The post that comes at this place of its table.
+    fn stored_post(&self, chat: ChatId, at: usize) -> Post {
+        let (_, bytes) = self.store.pairs(Table::ChannelPost).nth(at).expect("so many posts");
+        Post::stored(chat, bytes).expect("a post")
     }
 
     fn create(&mut self) -> ChatId {
@@ -364,6 +370,28 @@ fn what_one_reader_does_not_bring_is_asked_of_another() {
 }
 
 #[test]
+fn readers_are_kept_beyond_their_first_minutes_but_not_all_of_a_crowd() {
+    let mut device = Device::new();
+    let chat = device.create();
+    let key = device.link(chat, ChannelFrom::First).key;
+    let come = |device: &mut Device, n: u8| {
+        device.up(LinkId(u64::from(n)), n);
+        device.take(LinkId(u64::from(n)), &hello(n, Some(&key)));
+    };
+    come(&mut device, 1);
+    device.wait(3 * MINUTE_MS);
+    assert!(device.closed.is_empty(), "a reader stays");
+    let crowd = u8::try_from(CHANNEL_LINKS_MAX).expect("few") + 10;
+    for n in 2..=crowd {
+        come(&mut device, n);
+    }
+    assert_eq!(device.view(chat).readers, u32::from(crowd));
+    device.wait(3 * MINUTE_MS);
+    let gone: Vec<LinkId> = (crowd - 9..=crowd).map(|n| LinkId(u64::from(n))).collect();
+    assert_eq!(device.closed, gone, "of too many, those that came last");
+}
+
+#[test]
 fn one_reader_is_served_so_many_bytes_in_a_while() {
     let mut device = Device::new();
     let chat = device.create();
@@ -397,8 +425,8 @@ fn two_posts_of_one_number_mark_the_channel_for_good_and_the_proof_is_handed_on(
     device.sync(chat, have(&[0, 2], &posts));
     device.sync(chat, handed(&posts));
     // The same numbers, another last post.
-    assert_eq!(wanted(device.sync(chat, have(&[0, 2], &[other.clone()]))), [1]);
-    device.sync(chat, handed(&[other.clone()]));
+    assert_eq!(wanted(device.sync(chat, have(&[0, 2], std::slice::from_ref(&other)))), [1]);
+    device.sync(chat, handed(std::slice::from_ref(&other)));
     assert_eq!(device.view(chat).forked, Some(1));
     assert_eq!(device.events.iter().filter(|kind| **kind == EventKind::ChannelForked { post: 1 }).count(), 1);
     assert_eq!(device.texts(&chat), ["post 0", "post 1"], "what came first stays");
@@ -427,10 +455,10 @@ fn who_is_let_in_later_has_no_key_and_no_post_of_before() {
     let link = device.link(chat, ChannelFrom::Today);
     assert_eq!((link.key.day(), link.first_seq, link.name()), (DAY + 1, 2, Some("news")));
     assert_eq!(link.key.on(DAY), None);
-    let first = Post::stored(chat, &device.store.pairs(Table::ChannelPost).nth(1).expect("a post").1).expect("a post");
+    let first = device.stored_post(chat, 1);
     assert_eq!(first.open(&link.key), None);
     // What it is called stands at the beginning of what it can read.
-    let info = Post::stored(chat, &device.store.pairs(Table::ChannelPost).nth(2).expect("a post").1).expect("a post");
+    let info = device.stored_post(chat, 2);
     let said = proto::Plain::decode(info.open(&link.key).expect("readable").as_slice()).expect("a plain");
     assert!(matches!(said.kind, Some(Kind::Channel(info)) if info.name == "news"));
     assert_eq!(device.link(chat, ChannelFrom::Today).first_seq, 2, "and only once a day");
@@ -579,13 +607,13 @@ fn an_owner_that_was_set_back_goes_on_behind_what_readers_have() {
     let chat = device.create();
     let before = device.store.clone();
     device.post(chat, "lost").expect("it is posted");
-    let lost = Post::stored(chat, &device.store.pairs(Table::ChannelPost).nth(1).expect("a post").1).expect("a post");
+    let lost = device.stored_post(chat, 1);
     device.store = before;
     device.reopen();
     let key = device.link(chat, ChannelFrom::First).key;
     device.up(LINK, 1);
     device.take(LINK, &hello(1, Some(&key)));
-    assert_eq!(wanted(device.sync(chat, have(&[0, 2], &[lost.clone()]))), [1]);
+    assert_eq!(wanted(device.sync(chat, have(&[0, 2], std::slice::from_ref(&lost)))), [1]);
     device.sync(chat, handed(&[lost]));
     device.post(chat, "found").expect("it is posted");
     assert_eq!(device.view(chat).newest, Some(2));
