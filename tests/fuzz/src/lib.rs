@@ -50,6 +50,9 @@ pub const TARGETS: &[Target] = &[
     ("group_letter", targets::group::read_letter),
     ("group_stored", targets::group::stored),
     ("packets", targets::packets::packets),
+    ("channel_link", targets::channel::link),
+    ("channel_post", targets::channel::post),
+    ("channel_reader", targets::channel::reader),
     ("engine", targets::engine::engine),
 ];
 

@@ -21,7 +21,7 @@ use silbo_protocol::wire::{base32, base64};
 use crate::fixture::{Fixture, NOW_MS, NOW_S, QUEUE, UNIX_DAY, fixture, peer_key};
 use crate::piece;
 use crate::targets::carry::set;
-use crate::targets::{group, group_operations};
+use crate::targets::{channel, group, group_operations};
 
 /// The seeds of a target; none if there is no target of this name.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -77,6 +77,9 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "group_letter" => group::letter_seeds(),
         "group_stored" => group::stored_seeds(),
         "packets" => crate::targets::packets::seeds(),
+        "channel_link" => channel::link_seeds(),
+        "channel_post" => channel::post_seeds(),
+        "channel_reader" => channel::reader_seeds(),
         "engine" => engine(f),
         _ => Vec::new(),
     }

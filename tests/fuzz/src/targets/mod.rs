@@ -1,6 +1,7 @@
 //! What is called with the bytes of an input, and what must hold afterwards.
 
 pub mod carry;
+pub mod channel;
 pub mod engine;
 pub mod group;
 pub mod group_operations;
