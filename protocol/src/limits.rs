@@ -369,6 +369,8 @@ pub const CHANNEL_WANTS_MAX: usize = 32;
 pub const CHANNEL_FRAME_BYTES: usize = 32 * 1_024;
 /// Bytes of posts handed over on one link in [`STRANGER_WINDOW_MS`]: a newcomer's whole channel at 512 B a post.
 pub const CHANNEL_SERVED_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// The same on all links together: who comes back over another link gets no more.
+pub const CHANNELS_SERVED_BYTES_MAX: usize = 32 * 1_024 * 1_024;
 /// Links on which a post is announced; each reader that takes it announces it on.
 pub const CHANNEL_ANNOUNCED_LINKS: usize = 8;
 /// While fewer links share a channel, readers of it are looked for.

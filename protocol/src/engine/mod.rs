@@ -87,6 +87,8 @@ pub struct Engine {
     channels: BTreeMap<ChatId, Channel>,
     /// DHT keys looked for where readers of a channel may be: which one, by which keys, of which day since 1970.
     wanted_channels: BTreeMap<[u8; 32], (ChatId, proto::Presence, u32)>,
+    /// Bytes of posts handed over to readers, and since when.
+    posts_served: (usize, Moment),
     /// Peers that have brought forged posts.
     distrusted: BTreeSet<PeerKey>,
     /// Groups we have asked to be let into.
@@ -186,6 +188,7 @@ impl Engine {
             groups: BTreeMap::new(),
             channels: BTreeMap::new(),
             wanted_channels: BTreeMap::new(),
+            posts_served: (0, Moment(0)),
             distrusted: BTreeSet::new(),
             joining: BTreeMap::new(),
             outbox: Outbox::default(),

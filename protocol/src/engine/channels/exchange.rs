@@ -20,7 +20,7 @@ use crate::channel::ranges::Ranges;
 use crate::ids::{ChatId, LinkId, PeerKey};
 use crate::limits::{
     CHANNEL_ANNOUNCED_LINKS, CHANNEL_DISTRUSTED_MAX, CHANNEL_FRAME_BYTES, CHANNEL_LINKS_MAX, CHANNEL_POSTS_MAX,
-    CHANNEL_SERVED_BYTES_MAX, CHANNEL_WANTS_MAX, CONTACTS_MAX, STRANGER_WINDOW_MS,
+    CHANNEL_SERVED_BYTES_MAX, CHANNEL_WANTS_MAX, CHANNELS_SERVED_BYTES_MAX, CONTACTS_MAX, STRANGER_WINDOW_MS,
 };
 use crate::step::{Path, Send};
 use crate::store::{StoreError, Table};
@@ -333,17 +333,22 @@ impl Engine {
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
         let now = turn.now.moment;
+        if self.posts_served.1.after_ms(STRANGER_WINDOW_MS) <= now {
+            self.posts_served = (0, now);
+        }
+        let room = CHANNELS_SERVED_BYTES_MAX.saturating_sub(self.posts_served.0);
         let Some(exchange) = self.exchange(link, &chat) else { return Ok(()) };
         if exchange.served_since.after_ms(STRANGER_WINDOW_MS) <= now {
             (exchange.served, exchange.served_since) = (0, now);
         }
-        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let room = room.min(CHANNEL_SERVED_BYTES_MAX.saturating_sub(exchange.served));
+        let (mut batch, mut bytes, mut served) = (Vec::new(), 0, 0);
         for key in keys {
             let Some(post) = turn.value(Table::ChannelPost, key)? else { continue };
-            if exchange.served + post.len() > CHANNEL_SERVED_BYTES_MAX {
+            if served + post.len() > room {
                 break;
             }
-            exchange.served += post.len();
+            served += post.len();
             if bytes > 0 && bytes + post.len() > CHANNEL_FRAME_BYTES {
                 say(link, chat, S::Posts(proto::ChannelPosts { post: std::mem::take(&mut batch), fork }), turn);
                 bytes = 0;
@@ -354,6 +359,8 @@ impl Engine {
         if !batch.is_empty() {
             say(link, chat, S::Posts(proto::ChannelPosts { post: batch, fork }), turn);
         }
+        exchange.served += served;
+        self.posts_served.0 += served;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::ids::{LinkId, MessageId, PeerKey};
 use crate::input::{ChannelChanges, ChannelFrom, Input, RequestId, Route};
 use crate::limits::{
     CHANNEL_BYTES_MAX, CHANNEL_LINKS_MAX, CHANNEL_SEQ_MAX, CHANNEL_SERVED_BYTES_MAX, CHANNEL_TEXT_BYTES_MAX,
-    CHANNEL_WANTS_MAX, CHANNELS_MAX, STRANGER_WINDOW_MS,
+    CHANNEL_WANTS_MAX, CHANNELS_MAX, CHANNELS_SERVED_BYTES_MAX, STRANGER_WINDOW_MS,
 };
 use crate::memory_store::MemoryStore;
 use crate::step::{EventKind, Send};
@@ -411,6 +411,17 @@ fn one_reader_is_served_so_many_bytes_in_a_while() {
         served += posts_in(frames).iter().map(Vec::len).sum::<usize>();
     }
     assert!(served <= CHANNEL_SERVED_BYTES_MAX && served > CHANNEL_SERVED_BYTES_MAX - 2 * 48 * 1_024, "{served}");
+    // Nor more than so many over ever new links.
+    let frame = |s| Frame::ChannelSync(proto::ChannelSync { channel: chat.0.to_vec(), s: Some(s) });
+    for n in 2..8 {
+        let link = LinkId(u64::from(n));
+        device.up(link, n);
+        device.take(link, &hello(n, Some(&key)));
+        for _ in 0..15 {
+            served += posts_in(device.take(link, &frame(all()))).iter().map(Vec::len).sum::<usize>();
+        }
+    }
+    assert!(served <= CHANNELS_SERVED_BYTES_MAX && served > CHANNELS_SERVED_BYTES_MAX - 2 * 48 * 1_024, "{served}");
     device.wait(STRANGER_WINDOW_MS);
     assert!(!posts_in(device.sync(chat, all())).is_empty());
 }
