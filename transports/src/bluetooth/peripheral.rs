@@ -188,11 +188,16 @@ impl Slot {
         };
         let free = self.held.as_ref().is_none_or(|held| held.device == write.device);
         if free {
-            // Somebody who claims its own slot again has lost the link it had there.
+            // Somebody who claims its own slot again has lost the link it had there. bluetoothd 5.66 may go on with the session
+            // it had, without a word: the link begins on that one, until another is opened.
+            let session = self.held.take().and_then(|held| held.writer);
             let (pipe, end) = pipe(End::Listener, packet_bytes(0), AHEAD);
             let until = Instant::now() + UNHEARD;
             let on = self.connections.enter(write.device.0);
             self.held = Some(Held { device: write.device, on, end, pipe: Some(pipe), writer: None, until });
+            if let Some(session) = session {
+                self.on_listens(session);
+            }
         }
         if claim.send(free).is_err() {
             tracing::trace!("a claim was given up");
