@@ -46,8 +46,10 @@ impl Radio {
         let mut view =
             RadioView { links: hub.snapshot.clone(), ..RadioView::off("Bluetooth is off: transports.bluetooth") };
         let bluetooth = settings.bluetooth.then(|| {
-            let wanted =
-                BluetoothSettings { adapter: settings.bluetooth_adapter.clone(), ..BluetoothSettings::default() };
+            let wanted = BluetoothSettings {
+                adapter: settings.bluetooth_adapter.clone(),
+                rotation: settings.bluetooth_rotation,
+            };
             bluetooth::start(wanted, HubEnds::of(&hub))
         });
         if let Some(radio) = &bluetooth {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use silbo_protocol::limits::{RELAY_TOTAL_MIB_MAX, RETENTION_DAYS_DEFAULT};
 use zeroize::Zeroizing;
@@ -27,6 +28,8 @@ pub struct NodeSettings {
     pub bluetooth: bool,
     /// Its adapter, such as `hci0`; `None` takes the system's first.
     pub bluetooth_adapter: Option<String>,
+    /// How long one id is on the air.
+    pub bluetooth_rotation: Duration,
     /// Whether QUIC is used for dialling.
     pub quic: bool,
     /// Whether TCP is used for dialling.

@@ -122,6 +122,53 @@ async fn a_rotating_id_changes_on_the_air_and_the_link_stays() {
     b.running.stop().await;
 }
 
+/// `ble-air ctl` of the lab.
+fn air(words: &[&str]) {
+    let done = std::process::Command::new("ble-air").arg("ctl").args(words).output().expect("the lab's air");
+    assert!(done.status.success(), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the radio lab: tests/radio-lab/ble"]
+async fn a_link_that_is_cut_is_back_at_once_each_time() {
+    log();
+    let (mut ann, mut bob) = (Person::new("Ann", 6).await, Person::new("Bob", 7).await);
+    let (a, b) = (radio(&ann, "hci0", QUARTER), radio(&bob, "hci1", QUARTER));
+    let mut link = ann.node.up().await;
+    bob.node.up().await;
+    let mut took = Vec::new();
+    for cut in 0..CUTS {
+        // A link that has lasted was a good one, and is dialled again without a long pause.
+        let up = Instant::now();
+        while up.elapsed() < LASTED {
+            ann.node.send(link, vec![cut; 180]).await;
+            assert_eq!(timeout(PATIENCE, bob.node.frame()).await.expect("in time"), [cut; 180]);
+        }
+        let before = Instant::now();
+        air(&["drop", "0-1"]);
+        link = loop {
+            let next = ann.node.up().await;
+            if next != link {
+                break next;
+            }
+        };
+        bob.node.up().await;
+        took.push(before.elapsed());
+        ann.node.send(link, vec![cut]).await;
+        assert_eq!(timeout(PATIENCE, bob.node.frame()).await.expect("in time"), [cut]);
+    }
+    println!("back after {took:?}");
+    assert!(took.iter().all(|took| *took < BACK), "no handshake ran into its time limit: {took:?}");
+    a.running.stop().await;
+    b.running.stop().await;
+}
+
+/// How often a link is cut, how long it lasts before, and when it is back at the latest: the pause before a dial, the dial, and
+/// not the five seconds of a handshake that nobody answers.
+const CUTS: u8 = 6;
+const LASTED: Duration = Duration::from_secs(21);
+const BACK: Duration = Duration::from_secs(8);
+
 /// What a stranger at one adapter hears on the air from another, until so many ids have been heard.
 async fn ids_of(speaker: &str, listener: &str, count: usize) -> BTreeSet<[u8; 6]> {
     let session = bluer::Session::new().await.expect("bluetoothd");

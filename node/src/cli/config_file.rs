@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,6 +34,7 @@ pub const DEFAULT_FILE: &str = "\
 # mdns = true               # find peers in the local network, and be found
 # bluetooth = true          # be found by, and find, nodes near by radio
 # bluetooth_adapter = \"\"    # such as \"hci1\"; empty: the first
+# bluetooth_rotation = \"15m\"  # how long one id is on the air, 10s to 15m
 # upnp = true               # ask the router for a port
 
 [relays]
@@ -41,6 +43,9 @@ pub const DEFAULT_FILE: &str = "\
 # retention = \"30d\"         # how long, 1d to 90d
 # quota = \"4GiB\"            # how much in all
 ";
+
+/// Times an id may be on the air.
+const ROTATIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(10)..=silbo_transports::bluetooth::ROTATION;
 
 /// Settings in the file, with their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +93,8 @@ pub struct TransportsSection {
     pub bluetooth: bool,
     /// Its adapter; empty for the first.
     pub bluetooth_adapter: String,
+    /// How long one id is on the air.
+    pub bluetooth_rotation: String,
     /// Use UPnP.
     pub upnp: bool,
 }
@@ -101,6 +108,7 @@ impl Default for TransportsSection {
             mdns: true,
             bluetooth: true,
             bluetooth_adapter: String::new(),
+            bluetooth_rotation: "15m".to_owned(),
             upnp: true,
         }
     }
@@ -148,10 +156,20 @@ fn read(text: &str) -> Result<(ConfigFile, Vec<String>), String> {
             return Err("api.listen is not a loopback address".to_owned());
         }
     }
+    rotation(&config.transports.bluetooth_rotation).map_err(|why| format!("transports.bluetooth_rotation: {why}"))?;
     parse_duration(&config.relays.retention).map_err(|why| format!("relays.retention: {why}"))?;
     parse_byte_size(&config.relays.quota).map_err(|why| format!("relays.quota: {why}"))?;
     let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
     Ok((config, unknown_keys(&table)))
+}
+
+/// How long one id is on the air: never longer than everybody's, and not so short that nobody finds the node.
+///
+/// # Errors
+/// When it is no time, or out of bounds.
+pub fn rotation(text: &str) -> Result<Duration, String> {
+    let rotation = parse_duration(text)?;
+    if ROTATIONS.contains(&rotation) { Ok(rotation) } else { Err("it is 10s to 15m".to_owned()) }
 }
 
 /// All settings by key, as JSON.
@@ -322,6 +340,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("config.toml");
         set(&path, "transports.mdns", "off").expect("a switch");
+        set(&path, "transports.bluetooth_rotation", "9s").expect_err("nobody would be found");
+        set(&path, "transports.bluetooth_rotation", "16m").expect_err("longer than everybody's");
+        set(&path, "transports.bluetooth_rotation", "10s").expect("a short one");
         set(&path, "relays.use", "/ip4/1.2.3.4/tcp/1/p2p/x, /ip4/1.2.3.5/tcp/1/p2p/y").expect("a list");
         set(&path, "profile.name", "Ada").expect("a text");
         let (config, unknown) = load(&path).expect("what was written");

@@ -85,6 +85,8 @@ pub fn combine(
         mdns: config.transports.mdns && !start.no_mdns,
         bluetooth: config.transports.bluetooth && !start.no_bluetooth,
         bluetooth_adapter: Some(config.transports.bluetooth_adapter.clone()).filter(|name| !name.is_empty()),
+        bluetooth_rotation: config_file::rotation(&config.transports.bluetooth_rotation)
+            .unwrap_or(silbo_transports::bluetooth::ROTATION),
         quic: config.transports.quic,
         tcp: config.transports.tcp,
         upnp: config.transports.upnp,

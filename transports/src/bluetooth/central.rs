@@ -1,6 +1,7 @@
 //! The end that dials: who is heard, whom to dial and when, and a pump for each connection.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use btleplug::api::{Central as _, CentralEvent, Manager as _, Peripheral as _, ScanFilter, WriteType};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::advert::Advert;
 use super::connections::Connections;
-use super::{BluetoothSnapshot, CLAIM, HubEnds, Neighbour, RadioError, SERVICE, SLOTS, packet_bytes, rx, tx};
+use super::{BluetoothSnapshot, CLAIM, Calls, HubEnds, Neighbour, RadioError, SERVICE, SLOTS, packet_bytes, rx, tx};
 use crate::host_radio::{PipeEnd, pipe};
 use crate::packets::End;
 
@@ -36,6 +37,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_sec
 const GOOD: Duration = Duration::from_secs(20);
 /// How often it is asked whom to dial, and the snapshot is renewed.
 const LOOK: Duration = Duration::from_millis(250);
+/// Scans that may be refused one after the other, a look apart.
+const REFUSED_SCANS_MAX: u32 = 12;
 /// Packets that wait for the radio.
 const AHEAD: usize = 4;
 
@@ -60,12 +63,22 @@ pub(super) struct Central {
     dials: JoinSet<(PeripheralId, Instant)>,
     /// Closed when the dial that stopped the scan has connected, or has not.
     connecting: Option<oneshot::Receiver<()>>,
+    calls: Arc<Calls>,
+    /// The next scan is the first under a new address.
+    rotates: bool,
+    /// How often in a row a scan was refused; it is to begin when this is not 0.
+    refused_scans: u32,
     _manager: Manager,
 }
 
 impl Central {
     /// On the adapter of this name.
-    pub(super) async fn new(name: &str, hub: HubEnds, connections: Connections) -> Result<Self, RadioError> {
+    pub(super) async fn new(
+        name: &str,
+        hub: HubEnds,
+        connections: Connections,
+        calls: Arc<Calls>,
+    ) -> Result<Self, RadioError> {
         let manager = Manager::new().await?;
         for adapter in manager.adapters().await? {
             // "hci1 (usb:v1D6Bp0246d0542)" on BlueZ.
@@ -79,6 +92,9 @@ impl Central {
                     dialled,
                     dials,
                     connecting: None,
+                    calls,
+                    rotates: false,
+                    refused_scans: 0,
                     _manager: manager,
                 });
             }
@@ -89,8 +105,9 @@ impl Central {
     /// Scans and dials until the service is gone.
     pub(super) async fn run(mut self, snapshot: &watch::Sender<BluetoothSnapshot>) -> Result<(), RadioError> {
         let mut events = self.adapter.events().await?;
-        self.adapter.start_scan(ScanFilter::default()).await?;
+        self.scan().await?;
         let mut look = Instant::now();
+        let calls = self.calls.clone();
         loop {
             tokio::select! {
                 event = events.next() => match event {
@@ -103,10 +120,20 @@ impl Central {
                 },
                 () = over(&mut self.connecting), if self.connecting.is_some() => {
                     self.connecting = None;
-                    self.adapter.start_scan(ScanFilter::default()).await?;
+                    self.scan().await?;
+                }
+                () = calls.scan.notified() => {
+                    self.rotates = true;
+                    if self.connecting.is_none() {
+                        self.stop_scan().await;
+                        self.scan().await?;
+                    }
                 }
                 () = sleep_until(look) => {
                     look = Instant::now() + LOOK;
+                    if self.refused_scans > 0 && self.connecting.is_none() {
+                        self.scan().await?;
+                    }
                     self.seen.retain(|_, seen| seen.heard.elapsed() < FORGOTTEN);
                     self.dial_next().await;
                     self.show(snapshot);
@@ -125,6 +152,9 @@ impl Central {
             CentralEvent::DeviceDiscovered(id) => {
                 // What was advertised may have come with the discovery instead of after it.
                 let Ok(peripheral) = self.adapter.peripheral(&id).await else { return };
+                if !self.dialled.contains_key(&id) && matches!(peripheral.is_connected().await, Ok(true)) {
+                    self.calls.dialled_us.notify_one(); // a stranger's address was not known before
+                }
                 let Ok(Some(properties)) = peripheral.properties().await else { return };
                 if let Some(advert) = properties.service_data.get(&SERVICE).and_then(|bytes| Advert::read(bytes)) {
                     self.heard(id, advert, properties.rssi);
@@ -135,6 +165,7 @@ impl Central {
                     (seen.rssi, seen.heard) = (Some(rssi), Instant::now());
                 }
             }
+            CentralEvent::DeviceConnected(id) if !self.dialled.contains_key(&id) => self.calls.dialled_us.notify_one(),
             CentralEvent::DeviceDisconnected(id) => {
                 if let Some(connection) = self.dialled.get(&id) {
                     connection.cancel();
@@ -188,9 +219,7 @@ impl Central {
             return;
         }
         // The kernel connects when it hears the other end anew, and while it scans it reports each advertisement once.
-        if let Err(problem) = self.adapter.stop_scan().await {
-            tracing::debug!(%problem, "there was no scan to stop");
-        }
+        self.stop_scan().await;
         let (connected, connecting) = oneshot::channel();
         self.connecting = Some(connecting);
         let gone = CancellationToken::new();
@@ -213,6 +242,30 @@ impl Central {
             }
             (id, began)
         });
+    }
+
+    /// Begins to scan. A service that is still busy with the scan before is asked again at the next look.
+    async fn scan(&mut self) -> Result<(), RadioError> {
+        match self.adapter.start_scan(ScanFilter::default()).await {
+            Ok(()) => {
+                self.refused_scans = 0;
+                if std::mem::take(&mut self.rotates) {
+                    self.calls.scans_anew.notify_one();
+                }
+            }
+            Err(problem) if self.refused_scans < REFUSED_SCANS_MAX => {
+                tracing::debug!(%problem, "the scan does not begin yet");
+                self.refused_scans += 1;
+            }
+            Err(problem) => return Err(problem.into()),
+        }
+        Ok(())
+    }
+
+    async fn stop_scan(&self) {
+        if let Err(problem) = self.adapter.stop_scan().await {
+            tracing::debug!(%problem, "there was no scan to stop");
+        }
     }
 
     fn on_ended(&mut self, id: &PeripheralId, began: Instant) {

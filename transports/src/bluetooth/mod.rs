@@ -14,12 +14,14 @@ mod central;
 mod connections;
 mod peripheral;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bluer::AdapterEvent;
+use bluer::adv::AdvertisementHandle;
 use futures::StreamExt as _;
 use rand::Rng;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -36,6 +38,16 @@ pub const SLOTS: u8 = 4;
 pub const SERVICE: Uuid = Uuid::from_u128(0x5e61_c3a4_9d0b_4f7e_8b52_1f0d_7a90_0000);
 /// What a central writes to claim a slot; no packet of a link is a single zero.
 const CLAIM: &[u8] = &[0];
+/// Whoever dials takes the advertisement off the air with most controllers; it is put there again after so long, once for
+/// several that dial at the same time.
+const AGAIN: Duration = Duration::from_millis(500);
+/// The kernel gives addresses 15 minutes, counts them from when it made them, and changes none that scans and dials while
+/// anything is advertised. So an id goes off the air a little before,
+const LEAD: Duration = Duration::from_secs(2);
+/// nothing is advertised until the address has run out,
+const SILENCE: Duration = Duration::from_secs(5);
+/// and the next id waits for the first scan under a new one; a dial may have to end before.
+const SCAN_PATIENCE: Duration = Duration::from_secs(7);
 /// Pause before the radio is tried again, doubled up to the second.
 const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -54,6 +66,9 @@ fn packet_bytes(mtu: usize) -> usize {
     mtu.saturating_sub(3).clamp(PACKET_BYTES_MIN, PACKET_BYTES_MAX)
 }
 
+/// How long a rotating id stays on the air unless a shorter time is set.
+pub const ROTATION: Duration = Duration::from_secs(15 * 60);
+
 /// Settings of the radio.
 #[derive(Clone, Debug)]
 pub struct BluetoothSettings {
@@ -65,7 +80,7 @@ pub struct BluetoothSettings {
 
 impl Default for BluetoothSettings {
     fn default() -> Self {
-        Self { adapter: None, rotation: Duration::from_secs(15 * 60) }
+        Self { adapter: None, rotation: ROTATION }
     }
 }
 
@@ -215,16 +230,21 @@ async fn run(
         Err(error) if error.kind == bluer::ErrorKind::NotFound => return Err(RadioError::NoAdapter),
         Err(error) => return Err(RadioError::Service(error)),
     }
+    // Whatever was off meanwhile comes back with other addresses: the id they had goes with them.
+    hub.name.send_replace(host_radio::new_instance());
     let mut events = std::pin::pin!(adapter.events().await?);
     let connections = connections::Connections::default();
     let _served = peripheral::serve(&adapter, &hub.pipes, &connections).await?;
-    let mut on_air = Some(peripheral::advertise(&adapter, &advert(hub)).await?);
-    let central = central::Central::new(&name, hub.clone(), connections).await?;
+    let mut on_air = OnAir::Advertised(peripheral::advertise(&adapter, &advert(hub)).await?);
+    let calls = Arc::new(Calls::default());
+    let central = central::Central::new(&name, hub.clone(), connections, calls.clone()).await?;
     snapshot.send_modify(|shown| (shown.state, shown.adapter) = (BluetoothState::On, Some(name.clone())));
     tracing::info!(adapter = name, "Bluetooth is on");
     let central = central.run(snapshot);
     tokio::pin!(central);
-    let mut rotate = Instant::now() + settings.rotation;
+    let kept = settings.rotation.saturating_sub(LEAD);
+    let mut rotate = Instant::now() + kept;
+    let mut next = rotate;
     loop {
         tokio::select! {
             ended = &mut central => return ended,
@@ -235,16 +255,52 @@ async fn run(
                 }
                 Some(_) => {}
             },
-            () = sleep_until(rotate) => {
-                // Off the air first: the two ids are never heard side by side.
-                drop(on_air.take());
-                hub.name.send_replace(host_radio::new_instance());
-                on_air = Some(peripheral::advertise(&adapter, &advert(hub)).await?);
-                tracing::debug!("a new id is on the air");
-                rotate = Instant::now() + settings.rotation;
+            () = calls.dialled_us.notified(), if matches!(on_air, OnAir::Advertised(_)) => {
+                next = next.min(Instant::now() + AGAIN);
             }
+            () = calls.scans_anew.notified(), if matches!(on_air, OnAir::Scans) => next = Instant::now(),
+            () = sleep_until(next) => (on_air, next) = match on_air {
+                OnAir::Advertised(old) => {
+                    peripheral::take_off(&adapter, old).await?;
+                    if rotate <= Instant::now() {
+                        (OnAir::Silent, Instant::now() + SILENCE)
+                    } else {
+                        (OnAir::Advertised(peripheral::advertise(&adapter, &advert(hub)).await?), rotate)
+                    }
+                }
+                OnAir::Silent => {
+                    calls.scan.notify_one();
+                    (OnAir::Scans, Instant::now() + SCAN_PATIENCE)
+                }
+                OnAir::Scans => {
+                    hub.name.send_replace(host_radio::new_instance());
+                    tracing::debug!("a new id is on the air");
+                    rotate = Instant::now() + kept;
+                    (OnAir::Advertised(peripheral::advertise(&adapter, &advert(hub)).await?), rotate)
+                }
+            },
         }
     }
+}
+
+/// Where an id is in its life.
+enum OnAir {
+    Advertised(AdvertisementHandle),
+    /// Nothing is on the air: the addresses of the old id run out.
+    Silent,
+    /// A scan under a new address is to begin before the new id is heard.
+    Scans,
+}
+
+/// What both ends of the radio tell each other.
+#[derive(Debug, Default)]
+struct Calls {
+    /// Somebody has dialled this node.
+    dialled_us: Notify,
+    /// The scan is to begin anew, under a new address.
+    scan: Notify,
+    /// It has begun.
+    scans_anew: Notify,
 }
 
 /// What is on the air until the next rotation.

@@ -25,6 +25,9 @@ use crate::packets::End;
 const UNHEARD: Duration = Duration::from_secs(5);
 /// Packets that wait for the radio; the link's window is larger, so the radio never waits for the link.
 const AHEAD: usize = 4;
+/// How often it is looked whether an advertisement is off the air, and how many times.
+const OFF_AIR_LOOK: Duration = Duration::from_millis(20);
+const OFF_AIR_LOOKS: u32 = 50;
 /// What bluer has taken off the MTU it reports.
 const BLUER_KEEPS: usize = 5;
 /// Writes that wait for a slot; more are dropped and sent again.
@@ -44,6 +47,19 @@ pub(super) async fn advertise(adapter: &Adapter, advert: &Advert) -> bluer::Resu
         ..Advertisement::default()
     };
     adapter.advertise(advertisement).await
+}
+
+/// Takes an advertisement off the air, and waits until it is: two ids are never heard side by side.
+pub(super) async fn take_off(adapter: &Adapter, on_air: AdvertisementHandle) -> bluer::Result<()> {
+    let before = adapter.active_advertising_instances().await?;
+    drop(on_air);
+    for _ in 0..OFF_AIR_LOOKS {
+        if adapter.active_advertising_instances().await? < before {
+            break;
+        }
+        sleep_until(Instant::now() + OFF_AIR_LOOK).await;
+    }
+    Ok(())
 }
 
 /// A write that came in.
