@@ -49,6 +49,7 @@ impl Radio {
             let wanted = BluetoothSettings {
                 adapter: settings.bluetooth_adapter.clone(),
                 rotation: settings.bluetooth_rotation,
+                hide_name: settings.bluetooth_hide_name,
             };
             bluetooth::start(wanted, HubEnds::of(&hub))
         });

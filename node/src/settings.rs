@@ -30,6 +30,8 @@ pub struct NodeSettings {
     pub bluetooth_adapter: Option<String>,
     /// How long one id is on the air.
     pub bluetooth_rotation: Duration,
+    /// Whether the machine's Bluetooth name is hidden while the radio is on.
+    pub bluetooth_hide_name: bool,
     /// Whether QUIC is used for dialling.
     pub quic: bool,
     /// Whether TCP is used for dialling.

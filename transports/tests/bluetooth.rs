@@ -17,7 +17,7 @@ use tokio::time::timeout;
 const MESSAGES: usize = 100;
 
 fn radio(person: &Person, adapter: &str, rotation: Duration) -> Bluetooth {
-    let settings = BluetoothSettings { adapter: Some(adapter.to_owned()), rotation };
+    let settings = BluetoothSettings { adapter: Some(adapter.to_owned()), rotation, hide_name: true };
     bluetooth::start(settings, HubEnds::of(&person.node.hub))
 }
 

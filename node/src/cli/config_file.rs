@@ -35,6 +35,7 @@ pub const DEFAULT_FILE: &str = "\
 # bluetooth = true          # be found by, and find, nodes near by radio
 # bluetooth_adapter = \"\"    # such as \"hci1\"; empty: the first
 # bluetooth_rotation = \"15m\"  # how long one id is on the air, 10s to 15m
+# bluetooth_hide_name = true  # while Bluetooth is on, this machine's own name there is \"Bluetooth\"
 # upnp = true               # ask the router for a port
 
 [relays]
@@ -95,6 +96,8 @@ pub struct TransportsSection {
     pub bluetooth_adapter: String,
     /// How long one id is on the air.
     pub bluetooth_rotation: String,
+    /// Hide the machine's Bluetooth name.
+    pub bluetooth_hide_name: bool,
     /// Use UPnP.
     pub upnp: bool,
 }
@@ -109,6 +112,7 @@ impl Default for TransportsSection {
             bluetooth: true,
             bluetooth_adapter: String::new(),
             bluetooth_rotation: "15m".to_owned(),
+            bluetooth_hide_name: true,
             upnp: true,
         }
     }

@@ -87,6 +87,7 @@ pub fn combine(
         bluetooth_adapter: Some(config.transports.bluetooth_adapter.clone()).filter(|name| !name.is_empty()),
         bluetooth_rotation: config_file::rotation(&config.transports.bluetooth_rotation)
             .unwrap_or(silbo_transports::bluetooth::ROTATION),
+        bluetooth_hide_name: config.transports.bluetooth_hide_name,
         quic: config.transports.quic,
         tcp: config.transports.tcp,
         upnp: config.transports.upnp,

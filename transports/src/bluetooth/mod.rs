@@ -12,6 +12,7 @@
 pub mod advert;
 mod central;
 mod connections;
+mod machine_name;
 mod peripheral;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::packets::Instance;
 use crate::packets::packet::{PACKET_BYTES_MAX, PACKET_BYTES_MIN};
 use crate::running::Running;
 use advert::Advert;
+use machine_name::MachineName;
 
 /// Links a node serves at a time.
 pub const SLOTS: u8 = 4;
@@ -76,11 +78,13 @@ pub struct BluetoothSettings {
     pub adapter: Option<String>,
     /// How long a rotating id stays on the air.
     pub rotation: Duration,
+    /// While the radio is on, the machine's Bluetooth name, which everybody in range can read, says nothing.
+    pub hide_name: bool,
 }
 
 impl Default for BluetoothSettings {
     fn default() -> Self {
-        Self { adapter: None, rotation: ROTATION }
+        Self { adapter: None, rotation: ROTATION, hide_name: true }
     }
 }
 
@@ -184,13 +188,15 @@ async fn supervise(
     stop: CancellationToken,
 ) {
     let mut pause = TRY_AGAIN.0;
+    let mut named = MachineName::default();
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            ended = run(&settings, &hub, &snapshot) => Some(ended),
+            ended = run(&settings, &hub, &snapshot, &mut named) => Some(ended),
         };
+        named.restore().await;
         let Some(ended) = ended else { return };
         let why = match ended {
             Ok(()) => "the Bluetooth service has gone".to_owned(),
@@ -214,6 +220,7 @@ async fn run(
     settings: &BluetoothSettings,
     hub: &HubEnds,
     snapshot: &watch::Sender<BluetoothSnapshot>,
+    named: &mut MachineName,
 ) -> Result<(), RadioError> {
     let session = bluer::Session::new().await.map_err(RadioError::Service)?;
     let name = match &settings.adapter {
@@ -229,6 +236,9 @@ async fn run(
         Ok(false) => return Err(RadioError::SwitchedOff),
         Err(error) if error.kind == bluer::ErrorKind::NotFound => return Err(RadioError::NoAdapter),
         Err(error) => return Err(RadioError::Service(error)),
+    }
+    if settings.hide_name {
+        named.hide(&adapter).await?;
     }
     // Whatever was off meanwhile comes back with other addresses: the id they had goes with them.
     hub.name.send_replace(host_radio::new_instance());
