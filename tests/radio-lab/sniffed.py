@@ -7,10 +7,8 @@ Bluetooth's own encryption.
 
 import base64
 import collections
-import json
 import random
 import re
-import string
 import sys
 
 WINDOW = 6  # bytes from which on a repeated string counts
@@ -90,11 +88,10 @@ class Capture:
 def gather(path):
     devices = collections.defaultdict(list)
     whole, reads = Whole(), {}
-    current = lambda device: devices[device][-1] if devices[device] else None
     blank = collections.defaultdict(set)
     silent = collections.defaultdict(list)
     others, strange, everything = collections.defaultdict(set), [], []
-    ends = {}
+    table = collections.defaultdict(set)
     repeated_answers = collections.Counter()
     for heard in read(path):
         device = heard.device
@@ -126,14 +123,14 @@ def gather(path):
             for window in windows(address) | windows(payload):
                 now.clear[window].add(None)
             continue
-        now = current(device)
+        now = devices[device][-1] if devices[device] else None
         if heard.what == "RSP" and octets(heard.words[1]):
             strange.append(heard)
+            everything.append(octets(heard.words[1]))
         if heard.what == "ASK" and now:
             silent[device].append(octets(heard.words[0]))
         if heard.what == "CON":
-            connection, central, peripheral = heard.words
-            ends[connection] = (octets(central), octets(peripheral))
+            connection, central, _peripheral = heard.words
             if now:
                 now.dialled += 1
                 silent[device].append(octets(central))
@@ -150,6 +147,7 @@ def gather(path):
                 continue
             if channel == ATT and data[:1] and data[0] in ATT_TABLE:
                 now.first_handles.append(data[:1])
+                table[data].add(device)
                 continue
             if channel == ATT and data[0] in (ATT_READ, ATT_BLOB):
                 continue
@@ -160,7 +158,7 @@ def gather(path):
             for window in windows(data):
                 now.clear[window].add(connection)
             others[device].add(data)
-    return devices, strange, everything, others, repeated_answers
+    return devices, strange, everything, others, repeated_answers, table
 
 
 def rotations(devices, periods):
@@ -197,6 +195,12 @@ def repeats(devices):
         print(f"        {window.hex()} {window!r}")
 
 
+def tables(devices, table):
+    """What there is to read, under which numbers, and the hash over it stay for as long as a node runs: the same for everybody."""
+    own = [data.hex() for data, of in table.items() if len(data) >= WINDOW and len(of) < len(devices)]
+    check(not own, f"of {len(table)} questions and answers about services none is of one device only {own[:4]}")
+
+
 def secrets(path):
     """Everything of 8 letters and more in what the nodes know of themselves, as text and decoded in every way it may be."""
     text = open(path, encoding="utf-8").read()
@@ -229,8 +233,7 @@ def base58(word):
 
 def hidden(everything, secret):
     air = b"\0".join(everything)
-    common = {word for word in secret if word in (b"Bluetooth",)}
-    shown = sorted(word for word in secret - common if word in air)
+    shown = sorted(word for word in secret if word in air)
     check(not shown, f"of {len(secret)} names, ids and keys of the nodes none is on the air {shown[:5]}")
 
 
@@ -305,12 +308,13 @@ def matched(devices, features, seed=1, shuffles=2_000):
 
 
 def main(capture, secret, periods):
-    devices, strange, everything, others, answers = gather(capture)
+    devices, strange, everything, others, answers, table = gather(capture)
     count = sum(len(c.payloads) for captures in devices.values() for c in captures)
     print(f"        {count} advertisements, {sum(map(len, devices.values()))} ids of {len(devices)} devices, {len(everything)} packets")
     check(not strange, f"advertisements and scan responses hold what they should and nothing else {strange[:3]}")
     rotations(devices, periods)
     repeats(devices)
+    tables(devices, table)
     hidden(everything, secrets(secret))
     neighbours(devices, others)
     linking(devices)

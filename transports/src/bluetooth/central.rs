@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::advert::Advert;
 use super::connections::Connections;
-use super::{BluetoothSnapshot, CLAIM, Calls, HubEnds, Neighbour, RadioError, SERVICE, SLOTS, packet_bytes, rx, tx};
+use super::{
+    BluetoothSnapshot, CLAIM, Calls, HubEnds, Neighbour, RadioError, SERVICE, SLOTS, characteristic, packet_bytes,
+};
 use crate::host_radio::{PipeEnd, pipe};
 use crate::packets::End;
 
@@ -318,16 +320,16 @@ async fn dial(
     let _on = connections.enter(peripheral.address().into_inner());
     timeout(STEP_TIMEOUT, peripheral.discover_services()).await.map_err(late)??;
     let characteristics = peripheral.characteristics();
-    let of = |uuid| characteristics.iter().find(|known| known.uuid == uuid);
+    let of = |slot| characteristics.iter().find(|known| known.uuid == characteristic(slot));
     let first = rand::rng().random_range(0..SLOTS);
     for slot in (0..SLOTS).map(|step| (first + step) % SLOTS) {
-        let (Some(write), Some(listen)) = (of(rx(slot)), of(tx(slot))) else { continue };
-        let claim = peripheral.write(write, CLAIM, WriteType::WithResponse);
+        let Some(characteristic) = of(slot) else { continue };
+        let claim = peripheral.write(characteristic, CLAIM, WriteType::WithResponse);
         if timeout(STEP_TIMEOUT, claim).await.map_err(late)?.is_err() {
             continue; // somebody else has it
         }
         let mut notifications = peripheral.notifications().await?;
-        timeout(STEP_TIMEOUT, peripheral.subscribe(listen)).await.map_err(late)??;
+        timeout(STEP_TIMEOUT, peripheral.subscribe(characteristic)).await.map_err(late)??;
         *began = Instant::now();
         let (pipe, end) = pipe(End::Dialler, packet_bytes(peripheral.mtu().into()), AHEAD);
         let PipeEnd { incoming, mut outgoing, packet_bytes: _size } = end;
@@ -337,11 +339,11 @@ async fn dial(
         loop {
             tokio::select! {
                 packet = outgoing.recv() => match packet {
-                    Some(packet) => peripheral.write(write, &packet, WriteType::WithoutResponse).await?,
+                    Some(packet) => peripheral.write(characteristic, &packet, WriteType::WithoutResponse).await?,
                     None => return Ok(()),
                 },
                 notification = notifications.next() => match notification {
-                    Some(notification) if notification.uuid == listen.uuid => {
+                    Some(notification) if notification.uuid == characteristic.uuid => {
                         // What finds no room is sent again.
                         if let Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) = incoming.try_send(notification.value) {
                             return Ok(());

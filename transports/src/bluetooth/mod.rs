@@ -5,8 +5,8 @@
 //!               ├─ central      who is heard, whom to dial, one pump a link   ──┤ Pipe ─▶ host_radio::Hub
 //!               └─ adapter gone or off: everything ends, and begins again when it is back
 //! ```
-//! A link is a slot: two characteristics, one the central writes without response, one that notifies. BlueZ has one
-//! notification session a characteristic and not one a central, so a server has [`SLOTS`] pairs, and a central claims a
+//! A link is a slot: a characteristic that the central writes without response and that notifies. BlueZ has one
+//! notification session a characteristic and not one a central, so a server has [`SLOTS`] of them, and a central claims a
 //! free one by writing a single zero byte with response.
 
 pub mod advert;
@@ -36,7 +36,7 @@ use machine_name::MachineName;
 
 /// Links a node serves at a time.
 pub const SLOTS: u8 = 4;
-/// The service every node offers; also the name of its advertisement's data.
+/// The name of every node's advertisement's data; those of its services and characteristics begin with the same.
 pub const SERVICE: Uuid = Uuid::from_u128(0x5e61_c3a4_9d0b_4f7e_8b52_1f0d_7a90_0000);
 /// What a central writes to claim a slot; no packet of a link is a single zero.
 const CLAIM: &[u8] = &[0];
@@ -53,13 +53,13 @@ const SCAN_PATIENCE: Duration = Duration::from_secs(7);
 /// Pause before the radio is tried again, doubled up to the second.
 const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// The characteristic a central writes in this slot.
-fn rx(slot: u8) -> Uuid {
+/// The service of a slot.
+fn service(slot: u8) -> Uuid {
     Uuid::from_u128(SERVICE.as_u128() | 0x100 | u128::from(slot))
 }
 
-/// The characteristic that notifies in this slot.
-fn tx(slot: u8) -> Uuid {
+/// Its characteristic, which a central writes and which notifies it.
+fn characteristic(slot: u8) -> Uuid {
     Uuid::from_u128(SERVICE.as_u128() | 0x200 | u128::from(slot))
 }
 

@@ -1,5 +1,6 @@
 //! The end that is dialled: the advertisement, and slots that centrals claim.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bluer::adv::{Advertisement, AdvertisementHandle};
@@ -17,12 +18,15 @@ use tokio::time::{Instant, sleep_until};
 
 use super::advert::Advert;
 use super::connections::{Connections, OnConnection};
-use super::{CLAIM, SERVICE, SLOTS, packet_bytes, rx, tx};
+use super::{CLAIM, SERVICE, SLOTS, characteristic, packet_bytes, service};
 use crate::host_radio::{Pipe, PipeEnd, pipe};
 use crate::packets::End;
 
 /// A slot that was claimed and is not listened to is free again after this long.
 const UNHEARD: Duration = Duration::from_secs(5);
+/// Numbers of the services in the attribute table: far behind what a system has itself.
+const HANDLES: u16 = 0x6000;
+const HANDLES_OF_A_SLOT: u16 = 0x10;
 /// Packets that wait for the radio; the link's window is larger, so the radio never waits for the link.
 const AHEAD: usize = 4;
 /// How often it is looked whether an advertisement is off the air, and how many times.
@@ -35,7 +39,7 @@ const WRITES_MAX: usize = 64;
 
 /// The served slots. Dropping it ends them.
 pub(super) struct Served {
-    _application: ApplicationHandle,
+    _applications: Vec<ApplicationHandle>,
     _slots: JoinSet<()>,
 }
 
@@ -77,39 +81,59 @@ pub(super) async fn serve(
     connections: &Connections,
 ) -> bluer::Result<Served> {
     let mut slots = JoinSet::new();
-    let mut characteristics = Vec::new();
+    let mut applications = Vec::new();
     for slot in 0..SLOTS {
-        let (writes_in, writes) = mpsc::channel(WRITES_MAX);
-        let (control, control_handle) = characteristic_control();
-        characteristics.push(Characteristic {
-            uuid: rx(slot),
-            write: Some(CharacteristicWrite {
-                write: true,
-                write_without_response: true,
-                method: CharacteristicWriteMethod::Fun(Box::new(move |bytes, request| {
-                    written(writes_in.clone(), request.device_address, bytes).boxed()
-                })),
-                ..CharacteristicWrite::default()
-            }),
-            ..Characteristic::default()
-        });
-        characteristics.push(Characteristic {
-            uuid: tx(slot),
-            notify: Some(CharacteristicNotify {
-                notify: true,
-                method: CharacteristicNotifyMethod::Io,
-                ..CharacteristicNotify::default()
-            }),
-            control_handle,
-            ..Characteristic::default()
-        });
+        // Each on its own, under the same numbers everywhere: those of one application are given in an order that is another in
+        // every process, and grow with each start. bluetoothd answers everybody with them, and with a hash over them.
+        let handle = NonZeroU16::new(HANDLES + HANDLES_OF_A_SLOT * u16::from(slot));
+        let mut offered = offer(slot, handle);
+        let application = match adapter.serve_gatt_application(std::mem::take(&mut offered.application)).await {
+            Ok(application) => application,
+            Err(problem) => {
+                tracing::info!(%problem, "the numbers of the services are taken: this machine can be told by others");
+                offered = offer(slot, None);
+                adapter.serve_gatt_application(std::mem::take(&mut offered.application)).await?
+            }
+        };
+        applications.push(application);
         let (adapter, pipes, connections) = (adapter.clone(), pipes.clone(), connections.clone());
         let slot = Slot { adapter, pipes, connections, held: None };
-        slots.spawn(slot.run(writes, control));
+        slots.spawn(slot.run(offered.writes, offered.control));
     }
-    let service = Service { uuid: SERVICE, primary: true, characteristics, ..Service::default() };
-    let application = Application { services: vec![service], ..Application::default() };
-    Ok(Served { _application: adapter.serve_gatt_application(application).await?, _slots: slots })
+    Ok(Served { _applications: applications, _slots: slots })
+}
+
+/// A slot as it is offered, and what comes of it.
+struct Offered {
+    application: Application,
+    writes: mpsc::Receiver<Write>,
+    control: CharacteristicControl,
+}
+
+fn offer(slot: u8, handle: Option<NonZeroU16>) -> Offered {
+    let (writes_in, writes) = mpsc::channel(WRITES_MAX);
+    let (control, control_handle) = characteristic_control();
+    let both_ways = Characteristic {
+        uuid: characteristic(slot),
+        write: Some(CharacteristicWrite {
+            write: true,
+            write_without_response: true,
+            method: CharacteristicWriteMethod::Fun(Box::new(move |bytes, request| {
+                written(writes_in.clone(), request.device_address, bytes).boxed()
+            })),
+            ..CharacteristicWrite::default()
+        }),
+        notify: Some(CharacteristicNotify {
+            notify: true,
+            method: CharacteristicNotifyMethod::Io,
+            ..CharacteristicNotify::default()
+        }),
+        control_handle,
+        ..Characteristic::default()
+    };
+    let (uuid, characteristics) = (service(slot), vec![both_ways]);
+    let service = Service { uuid, handle, primary: true, characteristics, ..Service::default() };
+    Offered { application: Application { services: vec![service], ..Application::default() }, writes, control }
 }
 
 async fn written(writes: mpsc::Sender<Write>, device: Address, bytes: Vec<u8>) -> Result<(), ReqError> {
