@@ -66,6 +66,8 @@ pub(super) struct Central {
     /// Closed when the dial that stopped the scan has connected, or has not.
     connecting: Option<oneshot::Receiver<()>>,
     calls: Arc<Calls>,
+    /// Between two ids nobody is looked for or dialled.
+    paused: bool,
     /// The next scan is the first under a new address.
     rotates: bool,
     /// How often in a row a scan was refused; it is to begin when this is not 0.
@@ -95,6 +97,7 @@ impl Central {
                     dials,
                     connecting: None,
                     calls,
+                    paused: false,
                     rotates: false,
                     refused_scans: 0,
                     _manager: manager,
@@ -122,10 +125,19 @@ impl Central {
                 },
                 () = over(&mut self.connecting), if self.connecting.is_some() => {
                     self.connecting = None;
-                    self.scan().await?;
+                    if !self.paused {
+                        self.scan().await?;
+                    }
+                }
+                () = calls.pause.notified() => {
+                    // A scan that began now would have an address that outlives the next id.
+                    self.paused = true;
+                    if self.connecting.is_none() {
+                        self.stop_scan().await;
+                    }
                 }
                 () = calls.scan.notified() => {
-                    self.rotates = true;
+                    (self.paused, self.rotates) = (false, true);
                     if self.connecting.is_none() {
                         self.stop_scan().await;
                         self.scan().await?;
@@ -133,7 +145,7 @@ impl Central {
                 }
                 () = sleep_until(look) => {
                     look = Instant::now() + LOOK;
-                    if self.refused_scans > 0 && self.connecting.is_none() {
+                    if self.refused_scans > 0 && self.connecting.is_none() && !self.paused {
                         self.scan().await?;
                     }
                     self.seen.retain(|_, seen| seen.heard.elapsed() < FORGOTTEN);
@@ -200,7 +212,7 @@ impl Central {
 
     /// Dials whoever has waited longest, if there is room.
     async fn dial_next(&mut self) {
-        if self.dialled.len() >= DIALLED_MAX || self.connecting.is_some() {
+        if self.dialled.len() >= DIALLED_MAX || self.connecting.is_some() || self.paused {
             return;
         }
         let now = Instant::now();

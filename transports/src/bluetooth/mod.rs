@@ -273,6 +273,7 @@ async fn run(
                 OnAir::Advertised(old) => {
                     peripheral::take_off(&adapter, old).await?;
                     if rotate <= Instant::now() {
+                        calls.pause.notify_one();
                         (OnAir::Silent, Instant::now() + SILENCE)
                     } else {
                         (OnAir::Advertised(peripheral::advertise(&adapter, &advert(hub)).await?), rotate)
@@ -307,6 +308,8 @@ enum OnAir {
 struct Calls {
     /// Somebody has dialled this node.
     dialled_us: Notify,
+    /// Nothing is on the air: no scan and no dial is to begin.
+    pause: Notify,
     /// The scan is to begin anew, under a new address.
     scan: Notify,
     /// It has begun.
