@@ -23,7 +23,7 @@ fn a_late_reader_catches_up_from_another_reader_while_the_owner_is_down() {
     owner.json(&["channel", "post", "#news", "one"]);
     let two = owner.json(&["send", "#news", "two"]);
     assert_eq!(text(&two["state"]), "queued");
-    first.json(&["channel", "join", &link(&owner, &[])]);
+    first.json(&["channel", "join", &link(&owner, &[]), "--serve"]);
     wait_texts(&first, &["one", "two"]);
     // Another reader has it: the owner may go.
     until("the owner knows that a reader has it", || {

@@ -382,6 +382,8 @@ pub const CHANNEL_PEERS_MAX: usize = 8;
 pub const CHANNEL_LINKS_MAX: usize = 64;
 /// Places in the DHT where readers of a channel say where they are.
 pub const CHANNEL_SLOTS: u8 = 8;
+/// Posts of a channel that have not come and of which something was said: edits and deletions are kept for so many.
+pub const CHANNEL_AWAITED_MAX: usize = 256;
 /// Own posts of which is not known yet that another reader has them.
 pub const CHANNEL_UNSEEN_MAX: usize = 1_000;
 /// Peers that have brought forgeries and are not exchanged with until the next start.

@@ -237,10 +237,15 @@ impl Engine {
         let Some(key) = key else { return Ok(super::super::not_found("key of the day")) };
         let (owner, day) = (channel.owner, key.day());
         let mut hints: Vec<Hint> = Hint::name(&channel.rec.name).into_iter().collect();
-        if let Some(address) = &self.address {
-            let fitting = address.addrs.iter().filter(|addr| addr.len() <= ADDRESS_BYTES_MAX).take(LINK_ADDRESSES);
-            hints.extend(fitting.map(|addr| Hint::Peer { peer: address.peer.clone(), addr: addr.clone() }));
-        }
+        // Who does not serve is found by no link either: where other readers were is said instead.
+        let own = self.address.clone().filter(|_| channel.is_own() || channel.rec.serve);
+        let met = channel.rec.peers.iter().filter_map(|bytes| proto::PeerHint::decode(bytes.as_slice()).ok());
+        let known = own.into_iter().chain(met.filter_map(|hint| read_hint(&hint)));
+        let fitting = known.flat_map(|address| {
+            let addrs = address.addrs.into_iter().filter(|addr| addr.len() <= ADDRESS_BYTES_MAX);
+            addrs.map(move |addr| Hint::Peer { peer: address.peer.clone(), addr })
+        });
+        hints.extend(fitting.take(LINK_ADDRESSES));
         let link = ChannelLink { flags: 0, key, owner, first_seq, hints };
         let view = ChannelLinkView { chat, link: link.link(), qr: link.qr(), readable_from: beginning_of(day) };
         Ok(Ok(Reply::ChannelLink(view)))

@@ -62,6 +62,20 @@ pub(in super::super) struct Exchange {
     served_since: Moment,
 }
 
+impl Exchange {
+    fn may_ask(&self, seq: u64) -> bool {
+        self.asked.len() < CHANNEL_WANTS_MAX && !self.asked.contains(&seq)
+    }
+
+    /// Time runs from the first that is asked for, and anew with each that comes: asking for more does not stretch it.
+    fn ask(&mut self, numbers: impl IntoIterator<Item = u64>, now: Moment) {
+        if self.asked.is_empty() {
+            self.since = now;
+        }
+        self.asked.extend(numbers);
+    }
+}
+
 impl Engine {
     // ---- recognising
 
@@ -226,9 +240,9 @@ impl Engine {
         exchange.theirs = theirs.clone();
         exchange.idle = false;
         let proof = have.forked && !forked && !std::mem::replace(&mut exchange.asked_proof, have.forked && !forked);
-        let contradiction = last.filter(|seq| differs && !forked && exchange.asked.insert(*seq));
+        let contradiction = last.filter(|seq| differs && !forked && exchange.may_ask(*seq));
         if contradiction.is_some() {
-            exchange.since = turn.now.moment;
+            exchange.ask(contradiction, turn.now.moment);
             self.timers.set_if_unarmed(Timer::PostsOverdue, turn.now.moment.after_ms(PATIENCE_MS));
         }
         if proof || contradiction.is_some() {
@@ -262,8 +276,7 @@ impl Engine {
         if wanted.is_empty() {
             return;
         }
-        exchange.asked.extend(wanted.numbers());
-        exchange.since = turn.now.moment;
+        exchange.ask(wanted.numbers(), turn.now.moment);
         self.timers.set_if_unarmed(Timer::PostsOverdue, turn.now.moment.after_ms(PATIENCE_MS));
         say(link, chat, S::Want(proto::ChannelWant { numbers: wanted.write(), fork: false }), turn);
     }

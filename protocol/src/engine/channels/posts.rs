@@ -13,7 +13,9 @@ use crate::channel::post::{self, Place, Post, PostHash};
 use crate::channel::ranges::Ranges;
 use crate::conversation::{Changed, SlotAuthor, SlotOp, SlotOpKind};
 use crate::ids::{ChatId, MessageId};
-use crate::limits::{CHANNEL_POSTS_MAX, CHANNEL_TEXT_BYTES_MAX, CHANNEL_UNSEEN_MAX, TEXT_BYTES_MAX};
+use crate::limits::{
+    CHANNEL_AWAITED_MAX, CHANNEL_POSTS_MAX, CHANNEL_TEXT_BYTES_MAX, CHANNEL_UNSEEN_MAX, TEXT_BYTES_MAX,
+};
 use crate::step::{DeliveryState, EventKind, Path, Reply, RequestError};
 use crate::store::{StoreError, Table};
 use crate::time::{DAY_MS, SECOND_MS, UnixTime};
@@ -245,11 +247,51 @@ impl Engine {
         match plain.kind.clone() {
             Some(Kind::Text(text)) => self.post_shown(chat, author, &place, &plain, text, path, turn),
             Some(kind @ (Kind::Edit(_) | Kind::Delete(_) | Kind::Pin(_) | Kind::React(_))) => {
-                self.operation_arrived(chat, author, &plain, kind, turn)
+                match self.about_known(chat, kind, turn)? {
+                    Some(kind) => self.operation_arrived(chat, author, &plain, kind, turn),
+                    None => Ok(()),
+                }
             }
             Some(Kind::Channel(info)) => self.info_arrived(chat, place.seq, info, own, turn),
             _ => Ok(()),
         }
+    }
+
+    /// What an operation is about, as far as it is here or there is room to wait for it: an owner who speaks of posts
+    /// that never were fills nobody's disk.
+    fn about_known(&mut self, chat: ChatId, mut kind: Kind, turn: &mut Turn) -> Result<Option<Kind>, StoreError> {
+        let mut ids = match &mut kind {
+            Kind::Delete(delete) => std::mem::take(&mut delete.ids),
+            Kind::Edit(edit) => vec![edit.of.clone()],
+            Kind::React(reaction) => vec![reaction.to.clone()],
+            Kind::Pin(pin) => vec![pin.of.clone()],
+            _ => Vec::new(),
+        };
+        let mut here = Vec::new();
+        for bytes in ids.drain(..) {
+            let Some(id) = message_id(&bytes) else { continue };
+            if turn.item(&chat, &id)?.is_some() || self.gone(&chat, &id, turn)? || self.await_post(&chat, &id, turn) {
+                here.push(bytes);
+            }
+        }
+        let some = !here.is_empty();
+        if let Kind::Delete(delete) = &mut kind {
+            delete.ids = here;
+        }
+        Ok(some.then_some(kind))
+    }
+
+    /// Notes that something was said of a post that has not come; false where too many are waited for.
+    fn await_post(&mut self, chat: &ChatId, id: &MessageId, turn: &mut Turn) -> bool {
+        let Some(channel) = self.channels.get_mut(chat) else { return false };
+        if !channel.rec.awaited.iter().any(|known| *known == id.0) {
+            if channel.rec.awaited.len() >= CHANNEL_AWAITED_MAX {
+                return false;
+            }
+            channel.rec.awaited.push(id.0.to_vec());
+            self.save_channel(chat, turn);
+        }
+        true
     }
 
     #[allow(clippy::too_many_arguments)] // what a post is, and what came with it
@@ -272,6 +314,9 @@ impl Engine {
         let is_over = plain.expire_s > 0 && stored_at.after_ms(u64::from(plain.expire_s) * SECOND_MS) <= turn.now.unix;
         if !fits || is_over || self.gone(&chat, &id, turn)? {
             return Ok(());
+        }
+        if let Some(channel) = self.channels.get_mut(&chat) {
+            channel.rec.awaited.retain(|known| *known != id.0);
         }
         let reply_to = message_id(&text.reply_to);
         let kind = SlotOpKind::Text {

@@ -4,11 +4,11 @@ use super::*;
 use crate::chance::Chance;
 use crate::channel::channel_id;
 use crate::channel::post::{Place, Post, message_id};
-use crate::ids::{LinkId, MessageId, PeerKey};
+use crate::ids::{LinkId, MessageId, PeerAddress, PeerKey};
 use crate::input::{ChannelChanges, ChannelFrom, Input, RequestId, Route};
 use crate::limits::{
-    CHANNEL_BYTES_MAX, CHANNEL_LINKS_MAX, CHANNEL_SEQ_MAX, CHANNEL_SERVED_BYTES_MAX, CHANNEL_TEXT_BYTES_MAX,
-    CHANNEL_WANTS_MAX, CHANNELS_MAX, CHANNELS_SERVED_BYTES_MAX, STRANGER_WINDOW_MS,
+    CHANNEL_AWAITED_MAX, CHANNEL_BYTES_MAX, CHANNEL_LINKS_MAX, CHANNEL_SEQ_MAX, CHANNEL_SERVED_BYTES_MAX,
+    CHANNEL_TEXT_BYTES_MAX, CHANNEL_WANTS_MAX, CHANNELS_MAX, CHANNELS_SERVED_BYTES_MAX, STRANGER_WINDOW_MS,
 };
 use crate::memory_store::MemoryStore;
 use crate::step::{EventKind, Send};
@@ -630,4 +630,76 @@ fn an_owner_that_was_set_back_goes_on_behind_what_readers_have() {
     assert_eq!(device.view(chat).newest, Some(2));
     assert_eq!(device.view(chat).forked, None);
     assert_eq!(device.texts(&chat), ["lost", "found"]);
+}
+
+#[test]
+fn asking_for_more_does_not_stretch_the_time_of_what_does_not_come() {
+    let mut owner = Owner::new();
+    let mut device = reader(&owner);
+    let (chat, posts) = (owner.chat(), owner.posts(40, device.now.unix));
+    device.up(LinkId(2), 2);
+    device.take(LinkId(2), &hello(2, Some(&owner.key)));
+    // The first end claims one more every ten seconds and hands nothing over; each time under another last hash.
+    for claimed in 1..4_u64 {
+        device.sync(chat, have(&[0, claimed], &posts[..1]));
+        device.wait(10_000);
+    }
+    let honest =
+        Frame::ChannelSync(proto::ChannelSync { channel: chat.0.to_vec(), s: Some(have(&[0, 3], &posts[..3])) });
+    let asked = wanted(device.take(LinkId(2), &honest));
+    assert_eq!(asked, [0, 1, 2], "half a minute after the first was asked for");
+    // However often it contradicts itself, a window of numbers is all that it is asked for.
+    let mut asked = 0;
+    for claimed in 1..=40_u64 {
+        asked += wanted(device.sync(chat, have(&[0, claimed], &posts[..1]))).len();
+    }
+    assert!(asked <= crate::limits::CHANNEL_WANTS_MAX, "{asked}");
+}
+
+#[test]
+fn an_owner_who_speaks_of_posts_that_never_were_fills_no_disk() {
+    let mut owner = Owner::new();
+    let mut device = reader(&owner);
+    let (chat, at) = (owner.chat(), device.now.unix);
+    let mut prev = [0; 32];
+    for seq in 0..CHANNEL_AWAITED_MAX as u64 + 40 {
+        let invented = |n: u8| [&seq.to_be_bytes()[..], &[n; 4]].concat();
+        let ids = (0..2).map(invented).collect();
+        let kind = match seq % 2 {
+            0 => Kind::Delete(proto::Delete { ids, scope: 2 }),
+            _ => Kind::React(proto::Reaction { to: invented(0), emoji: "x".into(), remove: false }),
+        };
+        let id = message_id(&chat, seq, at).0.to_vec();
+        let (ts_ms, kind) = (at.0, Some(kind));
+        let plain = proto::Plain { ts_ms, msg_id: id, lamport: seq + 1, kind, ..proto::Plain::default() };
+        let place = Place { seq, prev, day: at.day_2024() };
+        let post = Post::write(&owner.seed, chat, &owner.key, place, &plain.encode_to_vec(), &mut owner.chance);
+        let post = post.expect("short");
+        prev = post.hash();
+        device.sync(chat, have(&[0, seq + 1], std::slice::from_ref(&post)));
+        device.sync(chat, handed(&[post]));
+    }
+    assert!(device.view(chat).posts as usize > CHANNEL_AWAITED_MAX);
+    let rows = device.store.rows(&chat).len();
+    let gone = device.store.pairs(Table::Gone).count();
+    assert!((1..=CHANNEL_AWAITED_MAX).contains(&rows.max(gone)), "{rows} rows, {gone} tombstones");
+}
+
+#[test]
+fn the_link_of_a_reader_who_does_not_serve_says_nothing_of_its_address() {
+    let owner = Owner::new();
+    let mut device = reader(&owner);
+    let chat = owner.chat();
+    // As libp2p names an Ed25519 key.
+    let own = PeerKey([&[0, 36, 8, 1, 18, 32][..], &[7; 32]].concat());
+    let address = PeerAddress { peer: own, addrs: vec![vec![4, 127, 0, 0, 1, 6, 16, 225]] };
+    device.step(Input::OwnAddress { address });
+    let peers = |link: &ChannelLink| {
+        let own = |hint: &&crate::wire::invite::Hint| matches!(hint, crate::wire::invite::Hint::Peer { .. });
+        link.hints.iter().filter(own).count()
+    };
+    assert_eq!(peers(&device.link(chat, ChannelFrom::First)), 0);
+    let changes = ChannelChanges { serve: Some(true), ..ChannelChanges::default() };
+    device.ask(Request::ChannelSet { chat, changes }).expect("it serves");
+    assert_eq!(peers(&device.link(chat, ChannelFrom::First)), 1);
 }
