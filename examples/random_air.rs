@@ -1,7 +1,7 @@
 //! Random frames into everything that reads what a radio brings: how much memory that takes, and that nothing panics.
 //!
 //! ```text
-//! cargo run --release -p silbo-transports --no-default-features --features bluetooth --example random_air -- 10000000
+//! cargo run --release -p silbo-node --example random_air -- 10000000
 //! ```
 //! Each decoder gets that many inputs, half of them noise, half of them real ones with a few bytes changed, so that they
 //! come further. Prints a line a decoder; ends with 1 when the process has ever held more than 128 MiB.

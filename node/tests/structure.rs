@@ -35,7 +35,7 @@ const NOT_IN_THE_CORE: [&str; 12] = [
 /// Examples are read in one go.
 const EXAMPLE_LINES_MAX: usize = 100;
 /// Programs that measure lie there too; nobody learns the API from them.
-const MEASUREMENTS: [&str; 1] = ["relay_churn.rs"];
+const MEASUREMENTS: [&str; 2] = ["random_air.rs", "relay_churn.rs"];
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
