@@ -196,7 +196,7 @@ impl Engine {
             }
         }
         let operations = self.groups.get(&chat).map_or(0, |group| group.graph.count());
-        self.take_operations(chat, read.operations, &read.by, turn)?;
+        self.take_vouched(chat, read.operations, &read.by, turn)?;
         if self.groups.get(&chat).is_some_and(|group| known && group.graph.count() > operations) {
             // Those this account let in are as far behind as it was.
             let guests = self.groups.get(&chat).map(|group| {

@@ -128,9 +128,20 @@ impl Engine {
         from: &AccountId,
         turn: &mut Turn,
     ) -> Result<(), StoreError> {
+        self.take_vouched(chat, operations.into_iter().filter(vouched).collect(), from, turn)
+    }
+
+    /// The same for those of which it was checked already.
+    pub(super) fn take_vouched(
+        &mut self,
+        chat: ChatId,
+        operations: Vec<Operation>,
+        from: &AccountId,
+        turn: &mut Turn,
+    ) -> Result<(), StoreError> {
         let Some(group) = self.groups.get_mut(&chat) else { return Ok(()) };
         let mut added = Vec::new();
-        for operation in operations.into_iter().filter(vouched) {
+        for operation in operations {
             // A hostile or damaged one is dropped; who wrote it is known by the letter's signature.
             if let Ok(taken) = group.graph.insert(operation, from) {
                 added.extend(taken.added);
