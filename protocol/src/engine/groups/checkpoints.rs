@@ -10,7 +10,7 @@ use super::Group;
 use crate::group::GroupRole;
 use crate::group::operation::Kind;
 use crate::group::view::CheckpointView;
-use crate::ids::{ChatId, OperationId};
+use crate::ids::{AccountId, ChatId, OperationId};
 use crate::limits::GROUP_CHECKPOINT_OPERATIONS;
 use crate::step::EventKind;
 use crate::store::StoreError;
@@ -57,7 +57,7 @@ impl Engine {
         if group.untold_dispute().is_some() {
             // Another version was started: what agreed before may not any more.
             self.timers.set(Timer::Checkpoint(chat), turn.now.moment);
-        } else if group.takes_part() && group.role_of(&own) >= Some(GroupRole::Admin) && group.checkpoint_due() {
+        } else if group.owes_checkpoint(&own) {
             let wait = self.chance.below(CHECKPOINT_PATIENCE_MS);
             self.timers.set_if_unarmed(Timer::Checkpoint(chat), turn.now.moment.after_ms(wait));
         }
@@ -67,11 +67,7 @@ impl Engine {
     pub(in super::super) fn checkpoint_timer(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         self.tell_dispute(chat, turn);
         let own = self.own.as_ref().map(super::super::account::Own::aid);
-        let writes = |group: &&Group| {
-            let role = own.and_then(|own| group.role_of(&own));
-            group.takes_part() && role >= Some(GroupRole::Admin) && group.checkpoint_due()
-        };
-        if self.groups.get(&chat).filter(writes).is_none() {
+        if !own.zip(self.groups.get(&chat)).is_some_and(|(own, group)| group.owes_checkpoint(&own)) {
             return Ok(());
         }
         // Before the operation that says what the group is: this may write a rekey.
@@ -88,6 +84,11 @@ impl Engine {
 }
 
 impl Group {
+    /// A checkpoint is due that this account may write.
+    fn owes_checkpoint(&self, own: &AccountId) -> bool {
+        self.takes_part() && self.role_of(own) >= Some(GroupRole::Admin) && self.checkpoint_due()
+    }
+
     /// Enough has happened since the last one, as far as one written now would know of it.
     fn checkpoint_due(&self) -> bool {
         let covered = self.membership.checkpoint.and_then(|id| self.graph.known_to(&id)).unwrap_or(0);
