@@ -12,7 +12,7 @@
 //! ```
 //! Who holds the link reads from that day on, and nothing of before. It cannot be taken back.
 
-use super::invite::{Hint, crc16, strip_scheme};
+use super::invite::{Hint, crc16, finish, strip_scheme};
 use super::{base32, base64};
 use crate::channel::keys::DayKey;
 use crate::crypto::ed25519::VerifyingKey;
@@ -81,16 +81,7 @@ impl ChannelLink {
         out.extend_from_slice(self.key.expose());
         out.extend_from_slice(self.owner.as_bytes());
         out.extend_from_slice(&self.first_seq.to_be_bytes());
-        for (kind, value) in self.hints.iter().filter_map(Hint::encode) {
-            let Ok(length) = u8::try_from(value.len()) else { continue };
-            if out.len() + 2 + value.len() + CRC_BYTES > CHANNEL_LINK_BYTES_MAX {
-                break;
-            }
-            out.extend_from_slice(&[kind, length]);
-            out.extend_from_slice(&value);
-        }
-        let crc = crc16(&out);
-        out.extend_from_slice(&crc.to_be_bytes());
+        finish(&mut out, &self.hints, CHANNEL_LINK_BYTES_MAX);
         out
     }
 

@@ -321,16 +321,7 @@ impl InviteCode {
         out.extend_from_slice(&self.expiry_day.to_be_bytes());
         out.extend_from_slice(self.secret.expose());
         out.extend_from_slice(&self.aid20.0);
-        for (kind, value) in self.hints.iter().filter_map(Hint::encode) {
-            if out.len() + 2 + value.len() + CRC_BYTES > INVITE_BYTES_MAX {
-                break;
-            }
-            out.push(kind);
-            out.push(value.len() as u8);
-            out.extend_from_slice(&value);
-        }
-        let crc = crc16(&out);
-        out.extend_from_slice(&crc.to_be_bytes());
+        finish(&mut out, &self.hints, INVITE_BYTES_MAX);
         out
     }
 
@@ -395,6 +386,20 @@ impl InviteCode {
         };
         Self::decode(&bytes.ok_or(InviteError::BadCharacter)?)
     }
+}
+
+/// Appends hints, as long as the whole stays within so many bytes, and the checksum.
+pub(super) fn finish(out: &mut Vec<u8>, hints: &[Hint], bytes_max: usize) {
+    for (kind, value) in hints.iter().filter_map(Hint::encode) {
+        let Ok(length) = u8::try_from(value.len()) else { continue };
+        if out.len() + 2 + value.len() + CRC_BYTES > bytes_max {
+            break;
+        }
+        out.extend_from_slice(&[kind, length]);
+        out.extend_from_slice(&value);
+    }
+    let crc = crc16(out);
+    out.extend_from_slice(&crc.to_be_bytes());
 }
 
 fn read_content(content: &[u8]) -> Result<InviteCode, InviteError> {
