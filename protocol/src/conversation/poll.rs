@@ -5,6 +5,7 @@
 //! when they are shown, so that a vote may come before its poll.
 
 use crate::limits::{POLL_OPTION_BYTES_MAX, POLL_OPTIONS_RANGE};
+use crate::step::RequestError;
 use crate::time::UnixTime;
 use crate::wire::proto;
 
@@ -46,26 +47,35 @@ pub struct PollView {
 }
 
 impl Poll {
+    /// With these parts, `ends_ms` 0 for no end; `None` for a poll that could not have been sent.
+    pub(super) fn of(options: Vec<String>, choices_max: u32, ends_ms: u64) -> Option<Self> {
+        let ends_at = (ends_ms > 0).then_some(UnixTime(ends_ms));
+        let poll = Self { options, choices_max, ends_at };
+        poll.check().ok().map(|()| poll)
+    }
+
     /// A poll that may be sent.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`RequestError::Invalid`] with what is wrong.
+    pub fn check(&self) -> Result<(), RequestError> {
+        let wrong = |field, why: String| Err(RequestError::Invalid { field, why });
         let (least, most) = (POLL_OPTIONS_RANGE.start(), POLL_OPTIONS_RANGE.end());
-        if !POLL_OPTIONS_RANGE.contains(&self.options.len()) {
-            return Err(format!("{least} to {most} options are allowed, these are {}", self.options.len()));
+        let count = self.options.len();
+        if !POLL_OPTIONS_RANGE.contains(&count) {
+            return wrong("options", format!("{least} to {most} options are allowed, these are {count}"));
         }
         if self.options.iter().any(|option| !(1..=POLL_OPTION_BYTES_MAX).contains(&option.len())) {
-            return Err(format!("an option has 1 to {POLL_OPTION_BYTES_MAX} bytes"));
+            return wrong("options", format!("an option has 1 to {POLL_OPTION_BYTES_MAX} bytes"));
         }
         let mut different: Vec<&String> = self.options.iter().collect();
         different.sort_unstable();
         different.dedup();
-        if different.len() < self.options.len() {
-            return Err("two options are the same".to_owned());
+        if different.len() < count {
+            return wrong("options", "two options are the same".to_owned());
         }
-        if !(1..=self.options.len()).contains(&(self.choices_max as usize)) {
-            return Err(format!("from 1 to all {} options may be chosen", self.options.len()));
+        if !(1..=count).contains(&(self.choices_max as usize)) {
+            return wrong("maxChoices", format!("from 1 to all {count} options may be chosen"));
         }
         Ok(())
     }
@@ -73,9 +83,7 @@ impl Poll {
     /// The poll of a text that came; one that could not have been sent is none, and the text a text.
     #[must_use]
     pub fn read(wire: proto::Poll) -> Option<Self> {
-        let ends_at = (wire.ends_ms > 0).then_some(UnixTime(wire.ends_ms));
-        let poll = Self { options: wire.options, choices_max: wire.choices_max, ends_at };
-        poll.check().ok().map(|()| poll)
+        Self::of(wire.options, wire.choices_max, wire.ends_ms)
     }
 
     /// As it travels beside the question.

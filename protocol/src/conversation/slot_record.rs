@@ -98,7 +98,7 @@ impl Slot {
                 expire_s: text.expire_s,
                 mentions: mentions(&text.mentions)?,
                 poll: match text.poll {
-                    Some(stored) => Some(poll_of(stored)?),
+                    Some(stored) => Some(Poll::of(stored.options, stored.choices_max, stored.ends)?),
                     None => None,
                 },
             });
@@ -152,12 +152,6 @@ fn mentions(stored: &[state::Mention]) -> Option<Vec<Mention>> {
 fn poll(poll: &Poll) -> state::Poll {
     let ends = poll.ends_at.map_or(0, |at| at.0);
     state::Poll { options: poll.options.clone(), choices_max: poll.choices_max, ends }
-}
-
-fn poll_of(stored: state::Poll) -> Option<Poll> {
-    let ends_at = (stored.ends > 0).then_some(UnixTime(stored.ends));
-    let poll = Poll { options: stored.options, choices_max: stored.choices_max, ends_at };
-    poll.check().ok().map(|()| poll)
 }
 
 fn who(author: SlotAuthor) -> u32 {

@@ -53,16 +53,16 @@ impl Engine {
         if let Err(error) = letter.check() {
             return Ok(Err(error));
         }
-        let Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra, poll } = letter;
-        if let Some(known) = client_id.as_ref().map(|id| turn.value(Table::Sent, id.as_bytes())).transpose()?.flatten()
+        if let Some(known) =
+            letter.client_id.as_ref().map(|id| turn.value(Table::Sent, id.as_bytes())).transpose()?.flatten()
             && let Some(id) = known.get(..MessageId::LEN).and_then(MessageId::read)
         {
             return self.message_reply(id, turn);
         }
         if self.channels.contains_key(&chat) {
-            let letter = Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra, poll };
             return self.channel_text(chat, letter, turn);
         }
+        let Letter { body, reply_to, expire_s, client_id, ttl_s, no_infra, poll } = letter;
         let note = self.own.as_ref().is_some_and(|own| own.chat() == chat);
         let group = self.groups.contains_key(&chat);
         let allowed = match group {
@@ -116,6 +116,18 @@ impl Engine {
             contact.rec.unsealed.push(id.0.to_vec());
             self.save_contact(&chat, turn);
         }
+        self.text_sent(chat, (id, body), client_id, state, turn)
+    }
+
+    /// Notes a text that has just been written and stored, and answers.
+    pub(super) fn text_sent(
+        &mut self,
+        chat: ChatId,
+        (id, body): (MessageId, String),
+        client_id: Option<String>,
+        state: DeliveryState,
+        turn: &mut Turn,
+    ) -> Result<Answer, StoreError> {
         if let Some(client_id) = client_id {
             turn.put(Table::Sent, client_id.as_bytes(), id.0.to_vec());
         }
@@ -228,28 +240,9 @@ impl Engine {
         Ok(changed)
     }
 
-    /// The same for what was said before this account came, as if it had been stored then.
-    pub(super) fn apply_told(
-        &mut self,
-        chat: ChatId,
-        id: MessageId,
-        op: &SlotOp,
-        stored_at: UnixTime,
-        turn: &mut Turn,
-    ) -> Result<Changed, StoreError> {
-        let known = turn.item(&chat, &id)?.is_some();
-        let (mut slot, known_at) = self.slot(&chat, &id, turn)?;
-        let changed = slot.apply(op);
-        if changed != Changed::Nothing {
-            // Nothing is left to deliver, of an own one neither.
-            slot.raise(DeliveryState::Local, None);
-            self.put_slot(chat, id, &slot, if known { known_at } else { stored_at }, turn);
-        }
-        Ok(changed)
-    }
-
-    /// The same for a post of a channel: how long it stays counts from when it was written.
-    pub(super) fn apply_posted(
+    /// The same for what was written earlier than it came, as if it had been stored then: what was said before this account
+    /// came, and posts of a channel.
+    pub(super) fn apply_as_of(
         &mut self,
         chat: ChatId,
         id: MessageId,

@@ -33,13 +33,9 @@ impl Engine {
             return Ok(Err(RequestError::Invalid { field: "endsInS", why }));
         }
         let ends_at = ends_in_s.map(|seconds| turn.now.unix.after_ms(u64::from(seconds) * SECOND_MS));
-        if !(1..=options.len()).contains(&(choices_max as usize)) {
-            let why = format!("from 1 to all {} options may be chosen", options.len());
-            return Ok(Err(RequestError::Invalid { field: "maxChoices", why }));
-        }
         let poll = Poll { options, choices_max, ends_at };
-        if let Err(why) = poll.check() {
-            return Ok(Err(RequestError::Invalid { field: "options", why }));
+        if let Err(error) = poll.check() {
+            return Ok(Err(error));
         }
         let poll = Some(poll);
         let letter = Letter { body, reply_to: None, expire_s: None, client_id, ttl_s: None, no_infra: false, poll };

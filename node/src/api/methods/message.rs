@@ -297,6 +297,14 @@ fn shown(rows: &[ItemRow], me: &MeView, members: &Members) -> Result<Vec<Item>, 
     rows.iter().map(|row| view_of(row).map(|view| item_of(view, &me.chat, members))).collect()
 }
 
+/// Who did something to a message, as it is shown: a name, and in a group the account.
+pub(super) fn who(members: &Members, chat: &ChatId, author: SlotAuthor, note: bool) -> (String, Option<String>) {
+    match members.author(chat, author.member()) {
+        Some(author) => (author.name, Some(author.account)),
+        None => (convert::author(chat, note || author == SlotAuthor::Me), None),
+    }
+}
+
 fn item_of(view: ItemView, own_chat: &ChatId, members: &Members) -> Item {
     let note = view.chat == *own_chat;
     let parts = convert::state(view.delivery, view.outgoing || note);
@@ -305,12 +313,8 @@ fn item_of(view: ItemView, own_chat: &ChatId, members: &Members) -> Item {
         .reactions
         .into_iter()
         .map(|reaction| {
-            let author = members.author(&view.chat, reaction.author.member());
-            let from = match &author {
-                Some(author) => author.name.clone(),
-                None => convert::author(&view.chat, note || reaction.author == SlotAuthor::Me),
-            };
-            (reaction.at, Reaction { from, author: author.map(|author| author.account), emoji: reaction.emoji })
+            let (from, author) = who(members, &view.chat, reaction.author, note);
+            (reaction.at, Reaction { from, author, emoji: reaction.emoji })
         })
         .collect();
     // Each member's own reaction comes first in their slot; all see the same order.

@@ -6,11 +6,11 @@ use silbo_protocol::conversation::{PollView, SlotAuthor, VoteView};
 use silbo_protocol::ids::ChatId;
 use silbo_protocol::input::Request;
 
-use super::message::{check_body, message_id, sent};
+use super::message::{check_body, message_id, sent, who};
 use crate::api::error::ApiError;
 use crate::api::members::Members;
 use crate::api::types::{Done, MessagePoll, MessageVote, Poll, PollOption, Sent, Voter};
-use crate::api::{Api, convert, people};
+use crate::api::{Api, people};
 
 pub(super) async fn ask(api: Arc<Api>, params: MessagePoll) -> Result<Sent, ApiError> {
     check_body(&params.body)?;
@@ -41,9 +41,9 @@ pub(super) fn shown(mut view: PollView, chat: &ChatId, note: bool, members: &Mem
     view.votes.sort_by_cached_key(key);
     let is_own = |vote: &&VoteView| vote.author == SlotAuthor::Me;
     let mine = view.votes.iter().find(is_own).map(|vote| vote.choices.numbers().map(|n| n + 1).collect());
-    let voter = |vote: &VoteView| match members.author(chat, vote.author.member()) {
-        Some(author) => Voter { from: author.name, author: Some(author.account) },
-        None => Voter { from: convert::author(chat, note || vote.author == SlotAuthor::Me), author: None },
+    let voter = |vote: &VoteView| {
+        let (from, author) = who(members, chat, vote.author, note);
+        Voter { from, author }
     };
     let option = |(number, text): (u32, String)| {
         let chosen = view.votes.iter().filter(|vote| vote.choices.numbers().any(|n| n == number));

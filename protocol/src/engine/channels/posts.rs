@@ -16,7 +16,7 @@ use crate::ids::{ChatId, MessageId};
 use crate::limits::{
     CHANNEL_AWAITED_MAX, CHANNEL_POSTS_MAX, CHANNEL_TEXT_BYTES_MAX, CHANNEL_UNSEEN_MAX, TEXT_BYTES_MAX,
 };
-use crate::step::{DeliveryState, EventKind, Path, Reply, RequestError};
+use crate::step::{DeliveryState, EventKind, Path, RequestError};
 use crate::store::{StoreError, Table};
 use crate::time::{DAY_MS, SECOND_MS, UnixTime};
 use crate::wire::proto::{self, plain::Kind};
@@ -59,14 +59,8 @@ impl Engine {
             return Ok(Err(refusal));
         }
         let state = DeliveryState::Queued;
-        self.apply_posted(chat, id, &op, turn.now.unix, (state, None), turn)?;
-        if let Some(client_id) = client_id {
-            turn.put(Table::Sent, client_id.as_bytes(), id.0.to_vec());
-        }
-        let hop = HopRecord { at: turn.now.unix.0, what: "queued".to_owned(), ..HopRecord::default() };
-        self.add_hop(&chat, &id, hop, turn)?;
-        turn.event(Some(chat), Some(id), EventKind::MessageSent { body });
-        Ok(Ok(Reply::Message { id, chat, state, sent_at: turn.now.unix }))
+        self.apply_as_of(chat, id, &op, turn.now.unix, (state, None), turn)?;
+        self.text_sent(chat, (id, body), client_id, state, turn)
     }
 
     /// Says an edit, a deletion or a pin in an own channel.
@@ -328,7 +322,7 @@ impl Engine {
         };
         let op = SlotOp { author, lamport: plain.lamport, ts: sent_at, op_id: id, kind };
         let delivery = (DeliveryState::Local, Some(path));
-        if self.apply_posted(chat, id, &op, stored_at, delivery, turn)? != Changed::Appeared {
+        if self.apply_as_of(chat, id, &op, stored_at, delivery, turn)? != Changed::Appeared {
             return Ok(());
         }
         let code = crate::conversation::path_code(Some(path));

@@ -24,7 +24,7 @@ use crate::limits::{
     CONTROL_TTL_MS, GROUP_HISTORY_BYTES_MAX, GROUP_HISTORY_LETTERS_MAX, GROUP_HISTORY_MESSAGES_MAX, GROUP_HISTORY_MS,
     GROUP_HISTORY_WAITING_MAX, GROUP_SAID_PER_MESSAGE_MAX, TEXT_BYTES_MAX,
 };
-use crate::step::EventKind;
+use crate::step::{DeliveryState, EventKind};
 use crate::store::{StoreError, Table};
 use crate::time::{DAY_MS, MINUTE_MS, UnixTime};
 use crate::wire::proto::{self, group_ctl::C, plain::Kind};
@@ -247,7 +247,8 @@ impl Engine {
         self.see_lamport(&chat, plain.lamport, turn);
         let author = if account == own { SlotAuthor::Me } else { SlotAuthor::Member(account) };
         let op = SlotOp { author, lamport: plain.lamport, ts: UnixTime(plain.ts_ms), op_id, kind };
-        let changed = self.apply_told(chat, id, &op, stored_at, turn)?;
+        // Nothing is left to deliver, of an own one neither.
+        let changed = self.apply_as_of(chat, id, &op, stored_at, (DeliveryState::Local, None), turn)?;
         if changed == Changed::Nothing {
             return Ok(None);
         }
