@@ -22,6 +22,7 @@ pub mod limits;
 pub mod mailbox;
 pub mod memory_store;
 pub mod presence;
+pub mod radio;
 pub mod session;
 pub mod step;
 pub mod store;

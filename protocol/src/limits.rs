@@ -390,3 +390,34 @@ pub const CHANNEL_UNSEEN_MAX: usize = 1_000;
 pub const CHANNEL_DISTRUSTED_MAX: usize = 256;
 /// Longest link to a channel: a QR code a phone camera still reads.
 pub const CHANNEL_LINK_BYTES_MAX: usize = 512;
+
+/// A radio that listens now and then listens so long each time: two advertisements of a balanced neighbour, and some.
+pub const RADIO_SCAN_ON_MS: u64 = 500;
+/// How often it does: while things change, while nothing does; for saver, balanced, performance.
+pub const RADIO_SCAN_EVERY_MS: [[u64; 2]; 3] = [[5_000, 25_000], [2_000, 5_000], [RADIO_SCAN_ON_MS, RADIO_SCAN_ON_MS]];
+/// Advertisements are so far apart; for saver, balanced, performance.
+pub const RADIO_ADVERTISE_MS: [u64; 3] = [1_000, 200, 100];
+/// When nothing new has been heard for so long, nothing is likely to be.
+pub const RADIO_STILL_MS: u64 = 2 * MINUTE_MS;
+/// How often it is asked at least whom to dial.
+pub const RADIO_LOOK_MS: u64 = 250;
+/// At this charge the radio is in saver mode, whatever was chosen.
+pub const BATTERY_LOW_PERCENT: u8 = 15;
+/// Nodes in range that are remembered; the one that was heard least recently goes first.
+pub const NEIGHBOURS_MAX: usize = 64;
+/// Who has not been heard for so long is forgotten.
+pub const NEIGHBOUR_FORGOTTEN_MS: u64 = 10 * MINUTE_MS;
+/// Of two that hear each other the one with the lower id dials; the other waits so long, and a little by chance.
+pub const DIAL_COURTESY_MS: u64 = 3 * SECOND_MS;
+/// First and longest pause after a dial that led to nothing.
+pub const DIAL_PAUSE_RANGE_MS: std::ops::RangeInclusive<u64> = 2 * SECOND_MS..=120 * SECOND_MS;
+/// A link that has lasted so long was a good one: the next dial does not wait longer than the first pause.
+pub const LINK_GOOD_MS: u64 = 20 * SECOND_MS;
+/// In a crowd a link keeps its place so long, and as long as it is in use,
+pub const LINK_KEPT_MS: u64 = 30 * SECOND_MS;
+/// which it is not when nothing was handed over for so long.
+pub const LINK_QUIET_MS: u64 = 10 * SECOND_MS;
+/// A device that saves its battery lets a link go on which nothing was handed over for so long.
+pub const LINK_SAVED_MS: u64 = 30 * SECOND_MS;
+/// Who was linked and holds the same as then is not dialled again for so long.
+pub const SETTLED_MS: u64 = 15 * MINUTE_MS;
