@@ -14,7 +14,7 @@ use silbo_protocol::Engine;
 use silbo_protocol::ids::{LinkId, PeerAddress};
 use silbo_protocol::input::{Input, Request, RequestId};
 use silbo_protocol::step::{LiveEvent, Reply, RequestError, Send as Outgoing, Step};
-use silbo_protocol::store::StoreError;
+use silbo_protocol::store::{StoreError, Table, Write};
 use silbo_protocol::time::{Moment, Now, UnixTime};
 use silbo_protocol::wire::joining::join_frames;
 use silbo_transports::link::is_radio;
@@ -37,7 +37,7 @@ const GATHER: Duration = Duration::from_micros(500);
 const LIVE_MAX: usize = 256;
 /// Commands that wait for a busy transport; beyond it link events wait in turn.
 const BACKLOG_MAX: usize = 8_192;
-/// When nothing has happened for so long, the search index catches up.
+/// When nothing has happened for so long, the search index catches up and the radios learn what has changed.
 const QUIET_MS: u64 = 200;
 /// Pause after a failed commit before timers run again.
 const DISK_PAUSE_MS: u64 = 2_000;
@@ -189,6 +189,7 @@ impl Core {
             head: head_out,
             paused_until: Moment(0),
             events_since_prune: 0,
+            held_changed: true,
             first: None,
             stale: None,
             #[cfg(debug_assertions)]
@@ -305,6 +306,8 @@ struct Driver {
     head: watch::Sender<u64>,
     paused_until: Moment,
     events_since_prune: u64,
+    /// The radios have not been told yet that what is held has changed.
+    held_changed: bool,
     /// What the engine wanted when it was opened, until it is committed with the next batch.
     first: Option<Step>,
     /// Why the engine, which is ahead of the database, could not be opened anew: it may not be asked anything.
@@ -342,6 +345,7 @@ impl Driver {
                     if let Err(problem) = self.db.index_some() {
                         warn!(%problem, "the search index lags behind");
                     }
+                    self.tell_held();
                     continue;
                 }
                 Happened::Job(Job::Read(read)) => {
@@ -370,7 +374,7 @@ impl Driver {
         shutdown: &Shutdown,
     ) -> Happened {
         let wake = self.engine.next_wake().map(|at| at.max(self.paused_until).0.saturating_sub(now().moment.0));
-        let quiet = self.db.waits_for_index().then_some(QUIET_MS);
+        let quiet = (self.held_changed || self.db.waits_for_index()).then_some(QUIET_MS);
         let outlet = self.backlog.front().map(|command| self.outlet(command).clone());
         let flush = async {
             match outlet {
@@ -393,6 +397,16 @@ impl Driver {
             job = inbox.recv() => job.map_or(Happened::Stop, Happened::Job),
             () = sleep(wake) => Happened::Wake,
             () = sleep(quiet) => Happened::Quiet,
+        }
+    }
+
+    /// Lets radios say on the air that there is something else to be had here. A radio that is busy is told later.
+    fn tell_held(&mut self) {
+        if std::mem::take(&mut self.held_changed)
+            && let Some(radio) = &self.radio
+        {
+            let fingerprint = self.engine.held_fingerprint(now().moment);
+            self.held_changed = radio.try_send(LinkCommand::Held { fingerprint }).is_err() && !radio.is_closed();
         }
     }
 
@@ -518,6 +532,7 @@ impl Driver {
     }
 
     fn publish(&mut self, done: Done) {
+        self.held_changed |= done.held_changed;
         self.hand_out(join_frames(done.sends));
         for (id, answer) in done.replies {
             if let Some(waiting) = self.waiting.remove(&id) {
@@ -608,12 +623,15 @@ struct Done {
     live: Vec<LiveEvent>,
     newest: Option<u64>,
     events: u64,
+    /// What may be offered to others is perhaps not what it was.
+    held_changed: bool,
 }
 
 impl Done {
     /// Adds what one step asked for, its writes to the open transaction.
     fn add(&mut self, step: Step, db: &mut Database) -> Result<(), StorageError> {
         let events = db.apply(&step.writes)?;
+        self.held_changed |= step.writes.iter().any(changes_held);
         self.newest = events.last().map(|(seq, _)| *seq).or(self.newest);
         self.events += events.len() as u64;
         self.sends.extend(step.sends);
@@ -621,6 +639,12 @@ impl Done {
         self.live.extend(step.events);
         Ok(())
     }
+}
+
+/// Whether a write is about what may be offered to others: mail that is carried, receipts, own mail.
+fn changes_held(write: &Write) -> bool {
+    let (Write::Put { table, .. } | Write::Delete { table, .. }) = write else { return false };
+    matches!(table, Table::Carried | Table::Vaccine | Table::Outbox)
 }
 
 fn command(send: Outgoing) -> LinkCommand {

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod atomic_file;
+pub mod battery;
 pub mod bench;
 pub mod cli;
 pub mod core;

@@ -56,7 +56,7 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
         drop(transport.commands.try_send(LinkCommand::Dial { address, relay: false }));
     }
     let commands = transport.commands.clone();
-    let radio = Radio::start(&settings, &transport.events_in);
+    let radio = Radio::start(&settings, opened.engine().radio_power(), &transport.events_in);
     let (radio_commands, radio_view) = (radio.commands(), radio.view());
     let medium = Medium { events: transport.events, commands: transport.commands, radio: Some(radio_commands) };
     let core = Core::start(opened, medium, shutdown.clone()).context("start the core thread")?;

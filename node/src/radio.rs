@@ -1,16 +1,28 @@
 //! The radios of this machine, and what a person may see of them. Where there is none, it says so and costs nothing.
 
-use silbo_transports::bluetooth::{self, Bluetooth, BluetoothSettings, BluetoothSnapshot, BluetoothState, HubEnds};
+use std::time::Duration;
+
+use silbo_protocol::radio::{Conditions, RadioPower};
+use silbo_transports::bluetooth::{
+    self, Bluetooth, BluetoothSettings, BluetoothSnapshot, BluetoothState, Cause, HubEnds, Off,
+};
 use silbo_transports::host_radio::{self, Hub, RadioSnapshot};
 use silbo_transports::{LinkCommand, LinkEvent, LinkIds};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
+use crate::battery;
 use crate::settings::NodeSettings;
+
+/// How often the battery is looked at.
+const BATTERY_EVERY: Duration = Duration::from_secs(60);
 
 /// The hub and its radios.
 pub struct Radio {
     hub: Hub,
     bluetooth: Option<Bluetooth>,
+    /// Watches the battery, on a machine that has one.
+    battery: Option<JoinHandle<()>>,
     view: RadioView,
 }
 
@@ -21,16 +33,23 @@ pub struct RadioView {
     pub links: watch::Receiver<RadioSnapshot>,
     /// The Bluetooth radio.
     pub bluetooth: watch::Receiver<BluetoothSnapshot>,
+    /// What the radios go by; the power mode is changed here.
+    pub conditions: watch::Sender<Conditions>,
+    /// The way to the radios; `None` without any.
+    pub commands: Option<mpsc::Sender<LinkCommand>>,
 }
 
 impl RadioView {
     /// Of a node without radios.
     #[must_use]
     pub fn off(why: &str) -> Self {
-        let off = BluetoothSnapshot { state: BluetoothState::Off(why.to_owned()), ..BluetoothSnapshot::default() };
+        let off = Off { cause: Cause::Unwanted, why: why.to_owned() };
+        let off = BluetoothSnapshot { state: BluetoothState::Off(off), ..BluetoothSnapshot::default() };
         Self {
             links: watch::Sender::new(RadioSnapshot::default()).subscribe(),
             bluetooth: watch::Sender::new(off).subscribe(),
+            conditions: watch::Sender::new(Conditions::default()),
+            commands: None,
         }
     }
 }
@@ -40,15 +59,22 @@ impl Radio {
     ///
     /// # Panics
     /// When the internet transport has ended already.
-    pub fn start(settings: &NodeSettings, events: &mpsc::WeakSender<LinkEvent>) -> Self {
+    pub fn start(settings: &NodeSettings, power: RadioPower, events: &mpsc::WeakSender<LinkEvent>) -> Self {
         let events = events.upgrade().expect("the internet transport runs");
         let hub = host_radio::start(LinkIds::of_radios(), events);
-        let mut view =
-            RadioView { links: hub.snapshot.clone(), ..RadioView::off("Bluetooth is off: transports.bluetooth") };
+        let mut view = RadioView {
+            links: hub.snapshot.clone(),
+            commands: Some(hub.commands.clone()),
+            ..RadioView::off("Bluetooth is off: transports.bluetooth")
+        };
+        let battery = battery::read();
+        view.conditions.send_modify(|known| (known.power, known.battery) = (power, battery));
+        let battery = battery.map(|_| tokio::spawn(watch_battery(view.conditions.clone())));
         let bluetooth = settings.bluetooth.then(|| {
             let wanted = BluetoothSettings {
                 adapter: settings.bluetooth_adapter.clone(),
                 rotation: settings.bluetooth_rotation,
+                conditions: view.conditions.subscribe(),
                 hide_name: settings.bluetooth_hide_name,
             };
             bluetooth::start(wanted, HubEnds::of(&hub))
@@ -56,7 +82,7 @@ impl Radio {
         if let Some(radio) = &bluetooth {
             view.bluetooth = radio.snapshot.clone();
         }
-        Self { hub, bluetooth, view }
+        Self { hub, bluetooth, battery, view }
     }
 
     /// The way to the links.
@@ -71,9 +97,20 @@ impl Radio {
 
     /// Off the air, and every link closed.
     pub async fn stop(self) {
+        if let Some(battery) = self.battery {
+            battery.abort();
+        }
         if let Some(bluetooth) = self.bluetooth {
             bluetooth.running.stop().await;
         }
         self.hub.running.stop().await;
+    }
+}
+
+async fn watch_battery(conditions: watch::Sender<Conditions>) {
+    loop {
+        tokio::time::sleep(BATTERY_EVERY).await;
+        let battery = battery::read();
+        conditions.send_if_modified(|known| std::mem::replace(&mut known.battery, battery) != battery);
     }
 }

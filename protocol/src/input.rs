@@ -5,6 +5,7 @@ pub use crate::channel::view::{ChannelChanges, ChannelFrom};
 use crate::group::role::GroupRole;
 pub use crate::group::settings::{GroupChanges, GroupHistory};
 use crate::ids::{AccountId, ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
+use crate::radio::RadioPower;
 
 /// Names one request until its reply; chosen by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -466,6 +467,8 @@ pub enum Request {
     },
     /// Changes how much this device carries for others.
     SetCarry(CarrySettings),
+    /// Changes how much of the battery the radios of this device get.
+    SetRadioPower(RadioPower),
     /// Appoints a contact to carry mail for this device, or takes it back.
     SetCarrier {
         /// Whom.

@@ -7,8 +7,9 @@ pub use crate::group::view::{
 };
 use crate::ids::{AccountId, ChatId, InviteId, LinkId, MessageId, PeerAddress, PeerKey};
 use crate::input::{InviteKind, RelayLimits, RequestId, Route};
+use crate::radio::RadioPower;
 use crate::store::Write;
-use crate::time::UnixTime;
+use crate::time::{Moment, UnixTime};
 
 /// The consequences of one input. Commit `writes`, hand out `sends`, answer `reply`, publish `events`: in this order.
 #[must_use = "a step that is not committed and sent is lost mail"]
@@ -697,11 +698,28 @@ pub struct BagView {
     pub refused: u32,
 }
 
+/// A link that is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkView {
+    /// Its name.
+    pub link: LinkId,
+    /// The contact its other end has proven to be.
+    pub chat: Option<ChatId>,
+    /// How it runs.
+    pub route: Route,
+    /// The other end carries mail.
+    pub carries: bool,
+    /// When it came up.
+    pub up_at: Moment,
+}
+
 /// What is carried for others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeshView {
     /// How much this device is willing to carry.
     pub settings: CarrySettings,
+    /// How much of the battery its radios get.
+    pub radio_power: RadioPower,
     /// Envelopes of others it carries.
     pub carried: u32,
     /// Of them, what friends have asked it to keep for them.

@@ -96,8 +96,14 @@ pub enum LinkCommand {
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// Look for peers on the local network right away; whoever answers is a `Nearby`. Nothing where discovery is off.
+    /// Look for peers right away: on the local network whoever answers is a `Nearby`, radios listen without a pause for a
+    /// while. Nothing where discovery is off.
     LookAround,
+    /// For radios: another number whenever the node holds something else. It leaves the device only as a short hash.
+    Held {
+        /// Over all that may be offered to others.
+        fingerprint: u64,
+    },
     /// Try to bring up a link; answered by `Up` or `DialFailed`, or not at all when one is up already.
     Dial {
         /// Whom and where. Without addresses the medium uses those it knows itself.

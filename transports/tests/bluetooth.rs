@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use person::{PATIENCE, Person, text};
 use silbo_transports::bluetooth::advert::Advert;
-use silbo_transports::bluetooth::{self, Bluetooth, BluetoothSettings, BluetoothState, HubEnds, SERVICE};
+use silbo_transports::bluetooth::{self, Bluetooth, BluetoothSettings, BluetoothState, Cause, HubEnds, Off, SERVICE};
 use tokio::time::timeout;
 
 const MESSAGES: usize = 100;
 
 fn radio(person: &Person, adapter: &str, rotation: Duration) -> Bluetooth {
-    let settings = BluetoothSettings { adapter: Some(adapter.to_owned()), rotation, hide_name: true };
+    let settings = BluetoothSettings { adapter: Some(adapter.to_owned()), rotation, ..BluetoothSettings::default() };
     bluetooth::start(settings, HubEnds::of(&person.node.hub))
 }
 
@@ -191,7 +191,9 @@ async fn a_machine_without_a_radio_says_so_and_stops() {
     let mut radio = radio(&ann, "hci77", QUARTER);
     let off = radio.snapshot.wait_for(|snapshot| matches!(snapshot.state, BluetoothState::Off(_)));
     let shown = timeout(PATIENCE, off).await.expect("in time").expect("the radio runs").clone();
-    let BluetoothState::Off(why) = shown.state else { panic!("off") };
+    let BluetoothState::Off(Off { cause, why }) = shown.state else { panic!("off") };
+    // Without the service it is that which is missing, with it the adapter.
+    assert!(matches!(cause, Cause::Service | Cause::Adapter), "{cause:?}");
     assert!(why.contains("Bluetooth"), "{why}");
     timeout(PATIENCE, radio.running.stop()).await.expect("it stops");
 }

@@ -4,11 +4,12 @@ use silbo_protocol::carry::store::CarrySettings;
 use silbo_protocol::ids::{AccountId, ChatId, PeerAddress, PeerKey};
 use silbo_protocol::input::{InviteKind, Route};
 use silbo_protocol::limits::{CARRIED_BYTES_MAX, CARRIED_ENVELOPES_MAX};
+use silbo_protocol::radio::RadioPower;
 use silbo_protocol::step::{
     ContactState, ContactView, DeliveryState, Event, EventKind, FailReason, Hop, InviteView, LiveEvent, MeView,
     MeshView, Path, RelayStatusView, RelayView, TraceView,
 };
-use silbo_transports::bluetooth::BluetoothState;
+use silbo_transports::bluetooth::{BluetoothState, Cause};
 use silbo_transports::internet::{multiaddr_text, peer_text};
 
 use super::groups::name_or_account;
@@ -227,16 +228,54 @@ pub(super) fn power_of(settings: CarrySettings) -> Option<types::PowerMode> {
     all.into_iter().find(|power| amounts(*power) == (settings.envelopes_max, settings.bytes_max))
 }
 
+/// The power mode of radios, as the API calls it.
+fn radio_power(power: RadioPower) -> types::PowerMode {
+    match power {
+        RadioPower::Performance => types::PowerMode::Performance,
+        RadioPower::Balanced => types::PowerMode::Balanced,
+        RadioPower::Saver => types::PowerMode::Saver,
+    }
+}
+
+/// The power mode of the API, as radios call it.
+pub(super) fn power_of_radios(power: types::PowerMode) -> RadioPower {
+    match power {
+        types::PowerMode::Performance => RadioPower::Performance,
+        types::PowerMode::Balanced => RadioPower::Balanced,
+        types::PowerMode::Saver => RadioPower::Saver,
+    }
+}
+
+/// What a node is called on the air, as text.
+pub(super) fn rid(rid: &[u8; 6]) -> String {
+    rid.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What to do about a radio that does not work; nothing where that is as it should be.
+pub(super) fn radio_hint(cause: Cause) -> Option<&'static str> {
+    match cause {
+        Cause::Unwanted | Cause::Adapter => None,
+        Cause::Service => {
+            Some("install and start it: `sudo apt install bluez && sudo systemctl enable --now bluetooth`")
+        }
+        Cause::Permission => Some(
+            "let this user use it: `sudo usermod -aG bluetooth $USER`, then log in again; in a container, pass the system bus in",
+        ),
+        Cause::Switch => Some("switch it on: `rfkill unblock bluetooth && bluetoothctl power on`"),
+        Cause::Failure => Some("see what it says: `journalctl -u bluetooth`; the node tries again by itself"),
+    }
+}
+
 /// The radios of this machine.
 pub(super) fn radio(view: &RadioView) -> types::RadioStatus {
     let (links, bluetooth) = (view.links.borrow(), view.bluetooth.borrow());
-    let (state, reason) = match &bluetooth.state {
+    let (state, off) = match &bluetooth.state {
         BluetoothState::Starting => (types::RadioState::Starting, None),
         BluetoothState::On => (types::RadioState::On, None),
-        BluetoothState::Off(why) => (types::RadioState::Off, Some(why.clone())),
+        BluetoothState::Off(off) => (types::RadioState::Off, Some(off)),
     };
     let items = bluetooth.neighbours.iter().map(|neighbour| types::RadioNeighbour {
-        rid: neighbour.rid.iter().map(|byte| format!("{byte:02x}")).collect(),
+        rid: rid(&neighbour.rid),
         rssi: neighbour.rssi,
         heard_seconds_ago: neighbour.heard_s,
         linked: neighbour.linked,
@@ -244,7 +283,11 @@ pub(super) fn radio(view: &RadioView) -> types::RadioStatus {
     types::RadioStatus {
         bluetooth: state,
         adapter: bluetooth.adapter.clone(),
-        reason,
+        reason: off.map(|off| off.why.clone()),
+        hint: off.and_then(|off| radio_hint(off.cause)).map(str::to_owned),
+        power: radio_power(view.conditions.borrow().mode()),
+        scan_percent: bluetooth.duty.map(|duty| duty.scan_percent()),
+        advertise_ms: bluetooth.duty.map(|duty| duty.advertise_ms),
         links: u32::try_from(links.links.len()).unwrap_or(u32::MAX),
         items: items.collect(),
     }
@@ -255,6 +298,7 @@ pub(super) fn mesh(view: MeshView) -> types::Mesh {
     types::Mesh {
         enabled: view.settings.enabled,
         power: power_of(view.settings),
+        radio_power: radio_power(view.radio_power),
         max_envelopes: view.settings.envelopes_max,
         max_bytes: view.settings.bytes_max,
         carried: view.carried,

@@ -430,11 +430,14 @@ pub enum MeshCommand {
     Peers,
     /// List nodes heard by radio
     Scan,
+    /// Show who is one step away, and which of them is a contact
+    Map,
     /// Look for neighbours now
     Announce,
-    /// Carry much, some, or little for others
+    /// Carry much, some, or little for others, and listen as much by radio
     Power {
-        /// performance: 100,000 messages and 64 MiB; balanced: 20,000 and 16 MiB; saver: 2,000 and 2 MiB
+        /// performance: 100,000 messages, 64 MiB, listen always; balanced: 20,000, 16 MiB, a quarter of the time; saver:
+        /// 2,000, 2 MiB, a tenth
         mode: PowerMode,
     },
     /// Change how much is carried for others

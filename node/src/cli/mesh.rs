@@ -38,10 +38,11 @@ pub async fn mesh(session: &Session, command: MeshCommand) -> Result<(), Failure
             }
             return screen.result(&radio, render::radio_neighbours);
         }
+        MeshCommand::Map => return screen.list(&session.call("mesh.map", json!({})).await?, render::mesh_map),
         MeshCommand::Announce => {
             let done = session.call("mesh.announce", json!({})).await?;
             screen.result(&done, |_, _| String::new())?;
-            screen.note("the local network was asked; who answers is in: silbo net peers");
+            screen.note("looked for; who is there is in: silbo mesh map");
             return Ok(());
         }
         MeshCommand::Power { mode } => json!({"power": mode.word()}),

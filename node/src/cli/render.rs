@@ -165,6 +165,24 @@ pub fn mesh(value: &Value, _: &LocalTime) -> String {
 
 /// `mesh.radio`, as nodes near by
 #[must_use]
+/// Who is one step away.
+pub fn mesh_map(value: &Value, _: &LocalTime) -> String {
+    let row = |node: &Value| {
+        let (contact, route, rid) = (text(node, "contact"), text(node, "route"), text(node, "rid"));
+        let rssi = node.get("rssi").and_then(Value::as_i64).map_or_else(String::new, |rssi| format!("{rssi} dBm"));
+        vec![
+            if contact.is_empty() { "somebody".to_owned() } else { contact },
+            if route.is_empty() { "heard".to_owned() } else { route },
+            rid,
+            rssi,
+            if flag(node, "carries") { "carries".to_owned() } else { String::new() },
+        ]
+    };
+    let rows = items(value, "items").iter().map(row).collect();
+    table(&["who", "way", "id for now", "signal", ""], rows, "nobody is one step away: silbo mesh announce")
+}
+
+/// Nodes that are heard by radio.
 pub fn radio_neighbours(value: &Value, _: &LocalTime) -> String {
     let row = |node: &Value| {
         let rssi = node.get("rssi").and_then(Value::as_i64).map_or_else(String::new, |rssi| format!("{rssi} dBm"));

@@ -32,6 +32,7 @@ use crate::limits::{
     CARRIED_TEXT_BYTES_MAX, DIRECT_PATIENCE_MS, ENCOUNTER_ASKED_MAX, ENCOUNTER_IDS_PER_FRAME_MAX,
     PARCELS_IN_FLIGHT_MAX, RECONCILE_ITEMS_MAX, STRANGER_BYTES_MAX, STRANGER_PARCELS_MAX, STRANGER_WINDOW_MS,
 };
+use crate::radio::RadioPower;
 use crate::step::{MeshView, Path, Reply};
 use crate::store::{StoreError, Table};
 use crate::time::{MINUTE_MS, Moment};
@@ -50,6 +51,10 @@ const SWEEP_BATCH: usize = 512;
 const SWEEP_MS: u64 = 10 * MINUTE_MS;
 /// Key of the settings in [`Table::Meta`].
 const SETTINGS: &[u8] = b"carry";
+/// Key of the radios' power mode there.
+const RADIO_POWER: &[u8] = b"radio-power";
+/// Modes by their stored number.
+const RADIO_POWERS: [RadioPower; 3] = [RadioPower::Saver, RadioPower::Balanced, RadioPower::Performance];
 
 /// One encounter, as long as its link is up.
 pub(super) struct Meeting {
@@ -121,6 +126,10 @@ impl Engine {
             Some(stored) => read_settings(&stored).ok_or(StoreError::Damaged { table: Table::Meta })?,
             None => CarrySettings::default(),
         };
+        if let Some(stored) = turn.value(Table::Meta, RADIO_POWER)? {
+            let known = stored.first().and_then(|mode| RADIO_POWERS.get(usize::from(*mode)));
+            self.radio_power = *known.ok_or(StoreError::Damaged { table: Table::Meta })?;
+        }
         let (carried, writes) = crate::carry::store::CarrierStore::open(turn.store(), settings)?;
         self.carried = carried;
         self.couriers_write(writes, turn);
@@ -145,11 +154,37 @@ impl Engine {
         Ok(Reply::Mesh(self.mesh_view(turn.now.moment)))
     }
 
+    /// Changes how much of the battery the radios get; the radios are told by who asked.
+    pub(super) fn set_radio_power(&mut self, power: RadioPower, turn: &mut Turn) -> super::Answer {
+        turn.put(Table::Meta, RADIO_POWER, vec![power as u8]);
+        self.radio_power = power;
+        Ok(Reply::Mesh(self.mesh_view(turn.now.moment)))
+    }
+
+    /// How much of the battery the radios get.
+    pub fn radio_power(&self) -> RadioPower {
+        self.radio_power
+    }
+
+    /// Another number whenever this device has other things to offer to whom it meets; the same after the same set, in
+    /// whatever order it came. It never leaves the device as it is.
+    pub fn held_fingerprint(&self, now: Moment) -> u64 {
+        // Names are cut from hashes themselves.
+        let of = |name: &[u8]| name.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+        let copies = self.carried.copies().map(|(cid, _)| of(&cid.0));
+        let vaccines = self.carried.vaccines().map(|(tag, _)| of(&tag.0));
+        let chats = self.outbox.chats().into_iter();
+        let own = chats.flat_map(|chat| self.own_mail(&chat, now).into_iter().map(move |seq| (chat, seq)));
+        let own = own.filter_map(|(chat, seq)| self.outbox.flight(&chat, seq)).map(|flight| of(&flight.cid.0));
+        copies.chain(vaccines).chain(own).fold(0, |all, one| all ^ one)
+    }
+
     /// What is carried, and with whom.
     pub(super) fn mesh_view(&mut self, now: Moment) -> MeshView {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         MeshView {
             settings: self.carried.settings(),
+            radio_power: self.radio_power,
             carried: count(self.carried.len()),
             pinned: count(self.carried.pinned_count()),
             carried_bytes: self.carried.bytes(),

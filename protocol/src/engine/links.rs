@@ -55,7 +55,7 @@ pub(super) struct Link {
     /// The other end can carry.
     pub(super) carries: bool,
     /// When it came up.
-    up_at: Moment,
+    pub(super) up_at: Moment,
     /// The encounter on this link, once both sides have said that they carry.
     pub(super) meeting: Option<Box<Meeting>>,
     /// Comparisons of groups' letters with the member at the other end.

@@ -51,8 +51,9 @@ use crate::ids::{
 };
 use crate::input::{Input, Request, RequestId};
 use crate::mailbox::server::MailboxServer;
+use crate::radio::RadioPower;
 use crate::session::{Session, TagPlace};
-use crate::step::{Reply, RequestError, Step};
+use crate::step::{LinkView, Reply, RequestError, Step};
 use crate::store::{Store, StoreError};
 use crate::time::{Moment, Now, UnixTime};
 use crate::wire::proto;
@@ -106,6 +107,7 @@ pub struct Engine {
     timers: Timers,
     mail: MailboxServer,
     carried: CarrierStore,
+    radio_power: RadioPower,
     coming: Coming,
     rate: Rate,
     /// When each peer was last met, by its pool: coming back at once is no new encounter.
@@ -202,6 +204,7 @@ impl Engine {
             timers: Timers::default(),
             mail,
             carried: CarrierStore::default(),
+            radio_power: RadioPower::default(),
             coming: Coming::default(),
             rate: Rate::default(),
             unpublished: BTreeMap::new(),
@@ -268,6 +271,18 @@ impl Engine {
         self.mail.relay_seed()
     }
 
+    /// Links that are up, as far as a person may want to know them.
+    pub fn link_views(&self) -> Vec<LinkView> {
+        let view = |(link, known): (&LinkId, &Link)| LinkView {
+            link: *link,
+            chat: known.chat,
+            route: known.route,
+            carries: known.carries,
+            up_at: known.up_at,
+        };
+        self.links.iter().map(view).collect()
+    }
+
     /// True while the relay role is on.
     pub fn serves_as_relay(&self) -> bool {
         self.mail.limits().is_some()
@@ -325,6 +340,7 @@ impl Engine {
             Request::Status => Ok(Reply::Status(self.status_view())),
             _ if self.own.is_none() => Err(RequestError::NoAccount),
             Request::SetCarry(settings) => self.set_carry(settings, turn),
+            Request::SetRadioPower(power) => self.set_radio_power(power, turn),
             Request::PackBag { chat, bytes_max } => self.pack_bag(chat, bytes_max, turn)?,
             Request::OpenBag { bag } => self.open_bag(&bag, turn)?,
             Request::SetCarrier { chat, on } => self.set_carrier(chat, on, turn),

@@ -12,7 +12,7 @@ pub mod duty;
 pub mod neighbours;
 
 pub use duty::{Battery, Conditions, Duty, RadioPower};
-pub use neighbours::{Heard, Linked, Neighbours};
+pub use neighbours::{Heard, Linked, Neighbours, Next};
 
 use crate::crypto::hash::{hash, trunc};
 

@@ -9,16 +9,20 @@ pub const ADVERT_BYTES: usize = 10;
 /// The version this node writes and reads.
 const VERSION: u8 = 1;
 
+/// The role of a node that has no place for another link.
+pub const FULL: u8 = 1;
+
 /// What a node says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advert {
-    /// Five bits: relay, internet, external power, Wi-Fi Direct, full.
+    /// Five bits: relay, internet, external power, Wi-Fi Direct, [`FULL`]. Only the last is used: the others would tell
+    /// devices apart, and are said inside links where somebody needs them.
     pub roles: u8,
     /// Changes with the address; contacts and strangers see noise.
     pub rid: [u8; 6],
-    /// How full it is (high half) and how many it meets (low half).
+    /// How full it is (high half) and how many it meets (low half). Said inside links, 0 here.
     pub load: u8,
-    /// Of what it carries. Noise while nothing is derived from it.
+    /// Of what it holds (`silbo_protocol::radio::digest`).
     pub digest: [u8; 2],
 }
 

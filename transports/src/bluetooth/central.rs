@@ -8,61 +8,51 @@ use btleplug::api::{Central as _, CentralEvent, Manager as _, Peripheral as _, S
 use btleplug::platform::{Adapter, Manager, Peripheral, PeripheralId};
 use futures::StreamExt as _;
 use rand::RngExt as _;
+use silbo_protocol::limits::RADIO_LOOK_MS;
+use silbo_protocol::radio::{Conditions, Duty, Heard, Linked, Neighbours, Next, RadioPower};
+use silbo_protocol::time::{Moment, SECOND_MS};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::advert::Advert;
+use super::advert::{self, Advert};
 use super::connections::Connections;
 use super::{
     BluetoothSnapshot, CLAIM, Calls, HubEnds, Neighbour, RadioError, SERVICE, SLOTS, characteristic, packet_bytes,
 };
-use crate::host_radio::{PipeEnd, pipe};
+use crate::host_radio::{PipeEnd, RadioLink, pipe};
 use crate::packets::End;
 
 /// Connections this end may have dialled.
 const DIALLED_MAX: usize = 4;
-/// Nodes that are remembered; the one that was heard least recently goes first.
-const SEEN_MAX: usize = 64;
-/// Who has not been heard for so long is forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
 /// Connecting: nobody is heard meanwhile.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 /// Each later step of a dial.
 const STEP_TIMEOUT: Duration = Duration::from_secs(15);
-/// Of two that hear each other the one with the lower id dials; the other waits so long, and a little by chance.
-const COURTESY: Duration = Duration::from_secs(3);
-/// First and longest pause after a dial that led to nothing.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
-/// A link that has lasted so long was a good one: the next dial does not wait.
-const GOOD: Duration = Duration::from_secs(20);
-/// How often it is asked whom to dial, and the snapshot is renewed.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often at least it is asked whom to dial, and the snapshot is renewed.
+const LOOK: Duration = Duration::from_millis(RADIO_LOOK_MS);
+/// How long a wish to see who is near lasts.
+const LOOK_LASTS_MS: u64 = 10 * SECOND_MS;
 /// Scans that may be refused one after the other, a look apart.
 const REFUSED_SCANS_MAX: u32 = 12;
 /// Packets that wait for the radio.
 const AHEAD: usize = 4;
-
-/// Somebody who is heard.
-struct Seen {
-    advert: Advert,
-    rssi: Option<i16>,
-    heard: Instant,
-    /// Not to be dialled before.
-    not_before: Instant,
-    failures: u32,
-}
 
 /// The dialling end of one adapter.
 pub(super) struct Central {
     adapter: Adapter,
     hub: HubEnds,
     connections: Connections,
-    seen: BTreeMap<PeripheralId, Seen>,
+    conditions: watch::Receiver<Conditions>,
+    /// When this run of the radio began: what [`Moment`]s count from, and what windows of scanning begin at.
+    began: Instant,
+    near: Neighbours<PeripheralId>,
+    /// The adapter has been told to scan.
+    scans: bool,
     /// Connections that were dialled: a token that ends each.
     dialled: BTreeMap<PeripheralId, CancellationToken>,
-    dials: JoinSet<(PeripheralId, Instant)>,
+    dials: JoinSet<(PeripheralId, Duration)>,
     /// Closed when the dial that stopped the scan has connected, or has not.
     connecting: Option<oneshot::Receiver<()>>,
     calls: Arc<Calls>,
@@ -80,6 +70,7 @@ impl Central {
     pub(super) async fn new(
         name: &str,
         hub: HubEnds,
+        conditions: watch::Receiver<Conditions>,
         connections: Connections,
         calls: Arc<Calls>,
     ) -> Result<Self, RadioError> {
@@ -87,14 +78,16 @@ impl Central {
         for adapter in manager.adapters().await? {
             // "hci1 (usb:v1D6Bp0246d0542)" on BlueZ.
             if adapter.adapter_info().await?.split(' ').next() == Some(name) {
-                let (seen, dialled, dials) = (BTreeMap::new(), BTreeMap::new(), JoinSet::new());
                 return Ok(Self {
                     adapter,
                     hub,
                     connections,
-                    seen,
-                    dialled,
-                    dials,
+                    conditions,
+                    began: Instant::now(),
+                    near: Neighbours::new(Moment(0)),
+                    scans: false,
+                    dialled: BTreeMap::new(),
+                    dials: JoinSet::new(),
                     connecting: None,
                     calls,
                     paused: false,
@@ -110,7 +103,6 @@ impl Central {
     /// Scans and dials until the service is gone.
     pub(super) async fn run(mut self, snapshot: &watch::Sender<BluetoothSnapshot>) -> Result<(), RadioError> {
         let mut events = self.adapter.events().await?;
-        self.scan().await?;
         let mut look = Instant::now();
         let calls = self.calls.clone();
         loop {
@@ -120,40 +112,72 @@ impl Central {
                     None => return Ok(()),
                 },
                 Some(ended) = self.dials.join_next() => match ended {
-                    Ok((id, began)) => self.on_ended(&id, began),
+                    Ok((id, lasted)) => self.on_ended(&id, lasted),
                     Err(problem) => tracing::error!(%problem, "a dial ended badly"),
                 },
                 () = over(&mut self.connecting), if self.connecting.is_some() => {
                     self.connecting = None;
-                    if !self.paused {
-                        self.scan().await?;
-                    }
+                    look = Instant::now();
                 }
                 () = calls.pause.notified() => {
                     // A scan that began now would have an address that outlives the next id.
                     self.paused = true;
-                    if self.connecting.is_none() {
-                        self.stop_scan().await;
-                    }
+                    self.stop_scan().await;
                 }
                 () = calls.scan.notified() => {
                     (self.paused, self.rotates) = (false, true);
-                    if self.connecting.is_none() {
-                        self.stop_scan().await;
-                        self.scan().await?;
-                    }
+                    self.stop_scan().await;
+                    look = Instant::now();
                 }
-                () = sleep_until(look) => {
-                    look = Instant::now() + LOOK;
-                    if self.refused_scans > 0 && self.connecting.is_none() && !self.paused {
-                        self.scan().await?;
-                    }
-                    self.seen.retain(|_, seen| seen.heard.elapsed() < FORGOTTEN);
-                    self.dial_next().await;
-                    self.show(snapshot);
-                }
+                Ok(()) = self.conditions.changed() => look = Instant::now(),
+                Ok(()) = self.hub.wishes.changed() => look = Instant::now(),
+                () = sleep_until(look) => look = self.look(snapshot).await?,
             }
         }
+    }
+
+    /// Scans or not, dials or lets go, as it is time for; says when to look again.
+    async fn look(&mut self, snapshot: &watch::Sender<BluetoothSnapshot>) -> Result<Instant, RadioError> {
+        let now = self.now();
+        let wishes = *self.hub.wishes.borrow_and_update();
+        let conditions = *self.conditions.borrow_and_update();
+        let looks_until = wishes.look.map_or(Moment(0), |since| self.moment(since).after_ms(LOOK_LASTS_MS));
+        let duty = Duty::of(&conditions, self.near.news(), looks_until, now);
+        let (listens, change) = duty.listens(Moment(0), now);
+        if self.connecting.is_none() && !self.paused {
+            // The first scan under a new address does not wait for its window: the next id waits for it.
+            if (listens || self.rotates) && !self.scans {
+                self.scan().await?;
+            } else if !listens && !self.rotates {
+                self.stop_scan().await;
+            }
+        }
+        self.near.hold(wishes.held);
+        let links = self.links();
+        self.near.links(&links, now);
+        self.act(conditions.mode(), now).await;
+        self.show(duty, snapshot);
+        Ok((self.began + Duration::from_millis(change.0)).min(Instant::now() + LOOK))
+    }
+
+    fn now(&self) -> Moment {
+        self.moment(Instant::now())
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        Moment(u64::try_from(at.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The links there are, whoever dialled them.
+    fn links(&self) -> Vec<Linked> {
+        let shown = self.hub.links.borrow();
+        let linked = |link: &RadioLink| Linked {
+            rid: link.instance.rid(),
+            dialled: link.end == End::Dialler,
+            since: self.moment(link.since),
+            used: self.moment(link.used.at()),
+        };
+        shown.links.iter().map(linked).collect()
     }
 
     async fn on_event(&mut self, event: CentralEvent) {
@@ -175,9 +199,8 @@ impl Central {
                 }
             }
             CentralEvent::RssiUpdate { id, rssi } => {
-                if let Some(seen) = self.seen.get_mut(&id) {
-                    (seen.rssi, seen.heard) = (Some(rssi), Instant::now());
-                }
+                let now = self.now();
+                self.near.signal(&id, rssi, now);
             }
             CentralEvent::DeviceConnected(id) if !self.dialled.contains_key(&id) => self.calls.dialled_us.notify_one(),
             CentralEvent::DeviceDisconnected(id) => {
@@ -190,46 +213,35 @@ impl Central {
     }
 
     fn heard(&mut self, id: PeripheralId, advert: Advert, rssi: Option<i16>) {
-        let now = Instant::now();
-        if let Some(seen) = self.seen.get_mut(&id) {
-            if seen.advert.rid != advert.rid {
-                // It may be linked, and its new name still on the way.
-                seen.not_before = seen.not_before.max(now + COURTESY);
-            }
-            (seen.advert, seen.heard, seen.rssi) = (advert, now, rssi.or(seen.rssi));
-            return;
-        }
-        if self.seen.len() >= SEEN_MAX
-            && let Some(oldest) = self.seen.iter().min_by_key(|(_, seen)| seen.heard).map(|(id, _)| id.clone())
-        {
-            self.seen.remove(&oldest);
-        }
-        let courtesy = if self.hub.name.borrow().rid() < advert.rid { Duration::ZERO } else { COURTESY };
-        let chance = Duration::from_millis(rand::rng().random_range(0..500));
-        let not_before = now + courtesy + chance;
-        self.seen.insert(id, Seen { advert, rssi, heard: now, not_before, failures: 0 });
+        let own = self.hub.name.borrow().rid();
+        let chance = rand::rng().random_range(0..500);
+        let heard = Heard { rid: advert.rid, digest: advert.digest, full: advert.roles & advert::FULL != 0, rssi };
+        let now = self.now();
+        self.near.heard(id, heard, own, chance, now);
     }
 
-    /// Dials whoever has waited longest, if there is room.
-    async fn dial_next(&mut self) {
-        if self.dialled.len() >= DIALLED_MAX || self.connecting.is_some() || self.paused {
+    /// Dials the next one or lets a link go.
+    async fn act(&mut self, power: RadioPower, now: Moment) {
+        if self.connecting.is_some() || self.paused {
             return;
         }
-        let now = Instant::now();
-        let ready = self.seen.iter().filter(|(id, seen)| {
-            seen.not_before <= now && !self.dialled.contains_key(*id) && !self.hub.linked(seen.advert.rid)
-        });
-        let Some(id) = ready.min_by_key(|(_, seen)| seen.not_before).map(|(id, _)| id.clone()) else { return };
+        let places = (self.dialled.len(), DIALLED_MAX);
+        match self.near.next(power, |id| self.dialled.contains_key(id), places, now) {
+            None => {}
+            Some(Next::Dial(id)) => self.dial(id, now).await,
+            Some(Next::LetGo(rid)) => self.hub.let_go(rid),
+        }
+    }
+
+    async fn dial(&mut self, id: PeripheralId, now: Moment) {
         let Ok(peripheral) = self.adapter.peripheral(&id).await else {
-            self.seen.remove(&id);
+            self.near.gone(&id);
             return;
         };
         let device = peripheral.address().into_inner();
         if self.connections.used(device) {
             // It has dialled us: the one connection there can be is up, and a link comes of it or does not.
-            if let Some(seen) = self.seen.get_mut(&id) {
-                seen.not_before = now + COURTESY;
-            }
+            self.near.wait(&id, now);
             return;
         }
         // The kernel connects when it hears the other end anew, and while it scans it reports each advertisement once.
@@ -240,11 +252,11 @@ impl Central {
         self.dialled.insert(id.clone(), gone.clone());
         let (hub, connections) = (self.hub.clone(), self.connections.clone());
         self.dials.spawn(async move {
-            let mut began = Instant::now();
+            let mut up = None;
             let outcome = tokio::select! {
                 biased;
                 () = gone.cancelled() => Ok(()),
-                outcome = dial(&peripheral, &hub, &connections, connected, &mut began) => outcome,
+                outcome = dial(&peripheral, &hub, &connections, connected, &mut up) => outcome,
             };
             if let Err(problem) = outcome {
                 tracing::debug!(%problem, "a dial led to nothing");
@@ -254,7 +266,7 @@ impl Central {
             {
                 tracing::trace!(%problem, "there was nothing to disconnect");
             }
-            (id, began)
+            (id, up.map_or(Duration::ZERO, |up: Instant| up.elapsed()))
         });
     }
 
@@ -262,7 +274,7 @@ impl Central {
     async fn scan(&mut self) -> Result<(), RadioError> {
         match self.adapter.start_scan(ScanFilter::default()).await {
             Ok(()) => {
-                self.refused_scans = 0;
+                (self.refused_scans, self.scans) = (0, true);
                 if std::mem::take(&mut self.rotates) {
                     self.calls.scans_anew.notify_one();
                 }
@@ -276,35 +288,38 @@ impl Central {
         Ok(())
     }
 
-    async fn stop_scan(&self) {
+    async fn stop_scan(&mut self) {
+        if !std::mem::take(&mut self.scans) {
+            return;
+        }
         if let Err(problem) = self.adapter.stop_scan().await {
             tracing::debug!(%problem, "there was no scan to stop");
         }
     }
 
-    fn on_ended(&mut self, id: &PeripheralId, began: Instant) {
+    fn on_ended(&mut self, id: &PeripheralId, lasted: Duration) {
         self.dialled.remove(id);
-        let Some(seen) = self.seen.get_mut(id) else { return };
-        seen.failures = if began.elapsed() > GOOD { 0 } else { (seen.failures + 1).min(8) };
-        let pause = PAUSES.0.saturating_mul(1 << seen.failures).min(PAUSES.1);
-        seen.not_before = Instant::now() + pause.mul_f64(rand::rng().random_range(0.5..1.0));
+        let lasted = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+        let now = self.now();
+        self.near.ended(id, lasted, rand::rng().random_range(0..=255), now);
     }
 
-    fn show(&self, snapshot: &watch::Sender<BluetoothSnapshot>) {
+    fn show(&self, duty: Duty, snapshot: &watch::Sender<BluetoothSnapshot>) {
+        let now = self.now();
         let neighbours: Vec<Neighbour> = self
-            .seen
-            .values()
-            .map(|seen| Neighbour {
-                rid: seen.advert.rid,
-                rssi: seen.rssi,
-                heard_s: seen.heard.elapsed().as_secs(),
-                linked: self.hub.linked(seen.advert.rid),
+            .near
+            .iter()
+            .map(|(_, seen)| Neighbour {
+                rid: seen.heard.rid,
+                rssi: seen.heard.rssi,
+                heard_s: now.0.saturating_sub(seen.at.0) / SECOND_MS,
+                linked: self.hub.linked(seen.heard.rid),
             })
             .collect();
         snapshot.send_if_modified(|shown| {
-            let changed = shown.neighbours != neighbours;
+            let changed = shown.neighbours != neighbours || shown.duty != Some(duty);
             if changed {
-                shown.neighbours = neighbours;
+                (shown.neighbours, shown.duty) = (neighbours, Some(duty));
             }
             changed
         });
@@ -324,7 +339,7 @@ async fn dial(
     hub: &HubEnds,
     connections: &Connections,
     connected: oneshot::Sender<()>,
-    began: &mut Instant,
+    up: &mut Option<Instant>,
 ) -> Result<(), RadioError> {
     let late = |_| RadioError::Central(btleplug::Error::TimedOut(STEP_TIMEOUT));
     timeout(CONNECT_TIMEOUT, peripheral.connect()).await.map_err(late)??;
@@ -342,7 +357,7 @@ async fn dial(
         }
         let mut notifications = peripheral.notifications().await?;
         timeout(STEP_TIMEOUT, peripheral.subscribe(characteristic)).await.map_err(late)??;
-        *began = Instant::now();
+        *up = Some(Instant::now());
         let (pipe, end) = pipe(End::Dialler, packet_bytes(peripheral.mtu().into()), AHEAD);
         let PipeEnd { incoming, mut outgoing, packet_bytes: _size } = end;
         if hub.pipes.try_send(pipe).is_err() {

@@ -21,15 +21,17 @@ use std::time::Duration;
 use bluer::AdapterEvent;
 use bluer::adv::AdvertisementHandle;
 use futures::StreamExt as _;
-use rand::Rng;
+use silbo_protocol::limits::RADIO_ADVERTISE_MS;
+use silbo_protocol::radio::{self, Conditions, Duty};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::host_radio::{self, Pipe, RadioSnapshot};
-use crate::packets::Instance;
+use crate::host_radio::{self, Pipe, RadioLink, RadioSnapshot, Wishes};
+use crate::link::LinkCommand;
 use crate::packets::packet::{PACKET_BYTES_MAX, PACKET_BYTES_MIN};
+use crate::packets::{End, Instance};
 use crate::running::Running;
 use advert::Advert;
 use machine_name::MachineName;
@@ -43,6 +45,8 @@ const CLAIM: &[u8] = &[0];
 /// Whoever dials takes the advertisement off the air with most controllers; it is put there again after so long, once for
 /// several that dial at the same time.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Other news than that of an id is put on the air after so long at the earliest, several at once.
+const NEWS: Duration = Duration::from_secs(5);
 /// The kernel gives addresses 15 minutes, counts them from when it made them, and changes none that scans and dials while
 /// anything is advertised. So an id goes off the air a little before,
 const LEAD: Duration = Duration::from_secs(2);
@@ -78,13 +82,16 @@ pub struct BluetoothSettings {
     pub adapter: Option<String>,
     /// How long a rotating id stays on the air.
     pub rotation: Duration,
+    /// Power mode, battery and motion; may change.
+    pub conditions: watch::Receiver<Conditions>,
     /// While the radio is on, the machine's Bluetooth name, which everybody in range can read, says nothing.
     pub hide_name: bool,
 }
 
 impl Default for BluetoothSettings {
     fn default() -> Self {
-        Self { adapter: None, rotation: ROTATION, hide_name: true }
+        let conditions = watch::Sender::new(Conditions::default()).subscribe();
+        Self { adapter: None, rotation: ROTATION, conditions, hide_name: true }
     }
 }
 
@@ -96,8 +103,34 @@ pub enum BluetoothState {
     Starting,
     /// It advertises and scans.
     On,
-    /// It does not, and why, in words.
-    Off(String),
+    /// It does not, and why.
+    Off(Off),
+}
+
+/// Why a radio does not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Off {
+    /// What would have to change.
+    pub cause: Cause,
+    /// In words.
+    pub why: String,
+}
+
+/// What would have to change for a radio to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The person does not want it.
+    Unwanted,
+    /// The system's service for it does not run, or is not installed.
+    Service,
+    /// This user may not use the service.
+    Permission,
+    /// The machine has no such adapter.
+    Adapter,
+    /// It is switched off.
+    Switch,
+    /// Something else.
+    Failure,
 }
 
 /// Somebody who is heard.
@@ -122,6 +155,8 @@ pub struct BluetoothSnapshot {
     pub adapter: Option<String>,
     /// Nodes that are heard.
     pub neighbours: Vec<Neighbour>,
+    /// How much of the time it listens and how often it says that it is there; `None` while it does neither.
+    pub duty: Option<Duty>,
 }
 
 /// A running radio. Dropping it ends it, without waiting.
@@ -142,12 +177,33 @@ pub struct HubEnds {
     pub name: watch::Sender<Instance>,
     /// Who is linked.
     pub links: watch::Receiver<RadioSnapshot>,
+    /// What the node wants.
+    pub wishes: watch::Receiver<Wishes>,
+    /// Links are closed here.
+    pub commands: mpsc::Sender<LinkCommand>,
 }
 
 impl HubEnds {
     /// The ends of this hub.
     pub fn of(hub: &host_radio::Hub) -> Self {
-        Self { pipes: hub.pipes.clone(), name: hub.name.clone(), links: hub.snapshot.clone() }
+        Self {
+            pipes: hub.pipes.clone(),
+            name: hub.name.clone(),
+            links: hub.snapshot.clone(),
+            wishes: hub.wishes.clone(),
+            commands: hub.commands.clone(),
+        }
+    }
+
+    /// Ends the links to whoever is called this now. A hub that is busy is asked again at the next look.
+    fn let_go(&self, rid: [u8; 6]) {
+        let of = |link: &&RadioLink| link.instance.rid() == rid;
+        let links: Vec<_> = self.links.borrow().links.iter().filter(of).map(|link| link.link).collect();
+        for link in links {
+            if let Err(problem) = self.commands.try_send(LinkCommand::Close { link }) {
+                tracing::debug!(%problem, "a link is let go later");
+            }
+        }
     }
 
     fn linked(&self, rid: [u8; 6]) -> bool {
@@ -168,6 +224,22 @@ enum RadioError {
     BlueZ(#[from] bluer::Error),
     #[error("Bluetooth does not work: {0}")]
     Central(#[from] btleplug::Error),
+}
+
+impl RadioError {
+    fn cause(&self) -> Cause {
+        // Both crates keep the name of an error of D-Bus only in what they print.
+        let denied = |text: String| text.contains("AccessDenied") || text.contains("NotPermitted");
+        match self {
+            Self::NoAdapter => Cause::Adapter,
+            Self::SwitchedOff => Cause::Switch,
+            Self::Service(problem) | Self::BlueZ(problem) if denied(format!("{problem:?}")) => Cause::Permission,
+            Self::Central(problem) if denied(format!("{problem:?}")) => Cause::Permission,
+            Self::Service(_) => Cause::Service,
+            Self::BlueZ(problem) if problem.kind == bluer::ErrorKind::NotReady => Cause::Switch,
+            Self::BlueZ(_) | Self::Central(_) => Cause::Failure,
+        }
+    }
 }
 
 /// Starts the radio. A machine without one only says so in the snapshot. Must be called inside a tokio runtime.
@@ -198,11 +270,12 @@ async fn supervise(
         };
         named.restore().await;
         let Some(ended) = ended else { return };
-        let why = match ended {
-            Ok(()) => "the Bluetooth service has gone".to_owned(),
-            Err(problem) => problem.to_string(),
+        let off = match ended {
+            Ok(()) => Off { cause: Cause::Service, why: "the Bluetooth service has gone".to_owned() },
+            Err(problem) => Off { cause: problem.cause(), why: problem.to_string() },
         };
-        let off = BluetoothSnapshot { state: BluetoothState::Off(why.clone()), ..BluetoothSnapshot::default() };
+        let why = off.why.clone();
+        let off = BluetoothSnapshot { state: BluetoothState::Off(off), ..BluetoothSnapshot::default() };
         if snapshot.send_replace(off.clone()) != off {
             tracing::info!(why, "no Bluetooth");
         }
@@ -245,9 +318,13 @@ async fn run(
     let mut events = std::pin::pin!(adapter.events().await?);
     let connections = connections::Connections::default();
     let _served = peripheral::serve(&adapter, &hub.pipes, &connections).await?;
-    let mut on_air = OnAir::Advertised(peripheral::advertise(&adapter, &advert(hub)).await?);
+    let mut conditions = settings.conditions.clone();
+    let (mut links, mut wishes) = (hub.links.clone(), hub.wishes.clone());
+    let mut said = says(hub, &conditions);
+    let mut on_air = OnAir::Advertised(peripheral::advertise(&adapter, &said).await?);
     let calls = Arc::new(Calls::default());
-    let central = central::Central::new(&name, hub.clone(), connections, calls.clone()).await?;
+    let central =
+        central::Central::new(&name, hub.clone(), settings.conditions.clone(), connections, calls.clone()).await?;
     snapshot.send_modify(|shown| (shown.state, shown.adapter) = (BluetoothState::On, Some(name.clone())));
     tracing::info!(adapter = name, "Bluetooth is on");
     let central = central.run(snapshot);
@@ -268,6 +345,15 @@ async fn run(
             () = calls.dialled_us.notified(), if matches!(on_air, OnAir::Advertised(_)) => {
                 next = next.min(Instant::now() + AGAIN);
             }
+            Ok(()) = async { tokio::select! {
+                changed = links.changed() => changed,
+                changed = wishes.changed() => changed,
+                changed = conditions.changed() => changed,
+            } } => {
+                if matches!(on_air, OnAir::Advertised(_)) && says(hub, &conditions) != said {
+                    next = next.min(Instant::now() + NEWS);
+                }
+            }
             () = calls.scans_anew.notified(), if matches!(on_air, OnAir::Scans) => next = Instant::now(),
             () = sleep_until(next) => (on_air, next) = match on_air {
                 OnAir::Advertised(old) => {
@@ -276,7 +362,8 @@ async fn run(
                         calls.pause.notify_one();
                         (OnAir::Silent, Instant::now() + SILENCE)
                     } else {
-                        (OnAir::Advertised(peripheral::advertise(&adapter, &advert(hub)).await?), rotate)
+                        said = says(hub, &conditions);
+                        (OnAir::Advertised(peripheral::advertise(&adapter, &said).await?), rotate)
                     }
                 }
                 OnAir::Silent => {
@@ -287,7 +374,8 @@ async fn run(
                     hub.name.send_replace(host_radio::new_instance());
                     tracing::debug!("a new id is on the air");
                     rotate = Instant::now() + kept;
-                    (OnAir::Advertised(peripheral::advertise(&adapter, &advert(hub)).await?), rotate)
+                    said = says(hub, &conditions);
+                    (OnAir::Advertised(peripheral::advertise(&adapter, &said).await?), rotate)
                 }
             },
         }
@@ -316,9 +404,14 @@ struct Calls {
     scans_anew: Notify,
 }
 
-/// What is on the air until the next rotation.
+/// What is to be on the air, and how often.
+fn says(hub: &HubEnds, conditions: &watch::Receiver<Conditions>) -> (Advert, Duration) {
+    (advert(hub), Duration::from_millis(RADIO_ADVERTISE_MS[conditions.borrow().mode() as usize]))
+}
+
 fn advert(hub: &HubEnds) -> Advert {
-    let mut digest = [0; 2];
-    rand::rng().fill_bytes(&mut digest);
-    Advert { roles: 0, rid: hub.name.borrow().rid(), load: 0, digest }
+    let rid = hub.name.borrow().rid();
+    let served = hub.links.borrow().links.iter().filter(|link| link.end == End::Listener).count();
+    let roles = if served >= usize::from(SLOTS) { advert::FULL } else { 0 };
+    Advert { roles, rid, load: 0, digest: radio::digest(&rid, hub.wishes.borrow().held) }
 }

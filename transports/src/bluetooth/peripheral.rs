@@ -43,11 +43,16 @@ pub(super) struct Served {
     _slots: JoinSet<()>,
 }
 
-/// Puts an advertisement on the air; dropping the handle takes it off.
-pub(super) async fn advertise(adapter: &Adapter, advert: &Advert) -> bluer::Result<AdvertisementHandle> {
+/// Puts an advertisement on the air, so often where the system lets us say; dropping the handle takes it off.
+pub(super) async fn advertise(
+    adapter: &Adapter,
+    (advert, every): &(Advert, Duration),
+) -> bluer::Result<AdvertisementHandle> {
     let advertisement = Advertisement {
         service_data: [(SERVICE, advert.write().to_vec())].into(),
         discoverable: Some(true),
+        min_interval: Some(*every),
+        max_interval: Some(*every + *every / 4),
         ..Advertisement::default()
     };
     adapter.advertise(advertisement).await

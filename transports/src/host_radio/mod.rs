@@ -11,10 +11,14 @@
 mod pipe_task;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rand::Rng;
 use silbo_protocol::ids::LinkId;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -89,7 +93,42 @@ pub struct RadioLink {
     pub instance: Instance,
     /// Which end dialled.
     pub end: End,
+    /// When the connection came up.
+    pub since: Instant,
+    /// When a frame went over it last.
+    pub used: LastUse,
 }
+
+/// When a frame went over a link last, either way. Clones are one.
+#[derive(Clone, Debug)]
+pub struct LastUse {
+    since: Instant,
+    after_ms: Arc<AtomicU64>,
+}
+
+impl LastUse {
+    fn new() -> Self {
+        Self { since: Instant::now(), after_ms: Arc::new(AtomicU64::new(0)) }
+    }
+
+    fn now(&self) {
+        let after = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.after_ms.store(after, Ordering::Relaxed);
+    }
+
+    /// The moment.
+    pub fn at(&self) -> Instant {
+        self.since + Duration::from_millis(self.after_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl PartialEq for LastUse {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.after_ms, &other.after_ms)
+    }
+}
+
+impl Eq for LastUse {}
 
 /// A running hub. Dropping it ends its links, without waiting.
 #[derive(Debug)]
@@ -102,8 +141,19 @@ pub struct Hub {
     pub name: watch::Sender<Instance>,
     /// How it looks.
     pub snapshot: watch::Receiver<RadioSnapshot>,
+    /// What the node wants of its radios.
+    pub wishes: watch::Receiver<Wishes>,
     /// Ends it.
     pub running: Running,
+}
+
+/// What a node wants of its radios, apart from its links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Another number whenever the node holds something else.
+    pub held: u64,
+    /// Somebody wants to know now who is near; since when.
+    pub look: Option<Instant>,
 }
 
 /// 16 fresh random bytes for a name.
@@ -121,6 +171,7 @@ pub fn start(link_ids: LinkIds, events: mpsc::Sender<LinkEvent>) -> Hub {
     let name = watch::Sender::new(new_instance());
     let snapshot = watch::Sender::new(RadioSnapshot::default());
     let seen = snapshot.subscribe();
+    let (wishes, wished) = watch::channel(Wishes::default());
     let stop = CancellationToken::new();
     let state = State {
         link_ids,
@@ -130,12 +181,13 @@ pub fn start(link_ids: LinkIds, events: mpsc::Sender<LinkEvent>) -> Hub {
         pipes: BTreeMap::new(),
         shown: RadioSnapshot::default(),
         snapshot,
+        wishes,
         tasks: TaskTracker::new(),
         stop: stop.clone(),
     };
     let task = tokio::spawn(state.run(commands_in, pipes_in, notes));
     let running = Running::new("radio hub", task, stop);
-    Hub { commands, pipes, name, snapshot: seen, running }
+    Hub { commands, pipes, name, snapshot: seen, wishes: wished, running }
 }
 
 /// What the task of a pipe tells the hub.
@@ -153,6 +205,7 @@ struct Open {
     end: End,
     instance: Option<Instance>,
     queue: Queue,
+    used: LastUse,
     close: CancellationToken,
 }
 
@@ -171,6 +224,7 @@ struct State {
     pipes: BTreeMap<LinkId, Open>,
     shown: RadioSnapshot,
     snapshot: watch::Sender<RadioSnapshot>,
+    wishes: watch::Sender<Wishes>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -216,9 +270,10 @@ impl State {
                     open.close.cancel();
                 }
             }
-            // Radios look around by themselves; nobody is dialled by an address, and there is no DHT.
-            LinkCommand::LookAround
-            | LinkCommand::Dial { .. }
+            LinkCommand::LookAround => self.wishes.send_modify(|wishes| wishes.look = Some(Instant::now())),
+            LinkCommand::Held { fingerprint } => self.wishes.send_modify(|wishes| wishes.held = fingerprint),
+            // Nobody is dialled by an address, and there is no DHT.
+            LinkCommand::Dial { .. }
             | LinkCommand::ReserveCircuit { .. }
             | LinkCommand::PublishRecord { .. }
             | LinkCommand::FindRecord { .. } => {}
@@ -234,7 +289,7 @@ impl State {
         let link = self.link_ids.next_id();
         let (frames, drain) = queue(RADIO);
         let close = CancellationToken::new();
-        let end = pipe.end;
+        let (end, used) = (pipe.end, LastUse::new());
         let task = PipeTask {
             link,
             pipe,
@@ -242,10 +297,11 @@ impl State {
             events: self.events.clone(),
             notes: self.notes_out.clone(),
             name: self.name.clone(),
+            used: used.clone(),
             close: close.clone(),
             stop: self.stop.clone(),
         };
-        self.pipes.insert(link, Open { end, instance: None, queue: frames, close });
+        self.pipes.insert(link, Open { end, instance: None, queue: frames, used, close });
         self.tasks.spawn(task.run());
     }
 
@@ -296,7 +352,8 @@ impl State {
     fn show(&mut self) {
         let links = self.pipes.iter().filter_map(|(link, open)| {
             let instance = open.instance.filter(|_| !open.close.is_cancelled())?;
-            Some(RadioLink { link: *link, instance, end: open.end })
+            let (since, used) = (open.used.since, open.used.clone());
+            Some(RadioLink { link: *link, instance, end: open.end, since, used })
         });
         self.shown.links = links.collect();
         self.shown.half_open = self.pipes.values().filter(|open| open.instance.is_none()).count();

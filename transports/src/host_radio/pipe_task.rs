@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant as Time, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Note, Pipe};
+use super::{LastUse, Note, Pipe};
 use crate::link::LinkEvent;
 use crate::packets::{Broken, Instance, News, PacketLink};
 use crate::queue::Drain;
@@ -25,6 +25,7 @@ pub(super) struct PipeTask {
     pub(super) events: mpsc::Sender<LinkEvent>,
     pub(super) notes: mpsc::Sender<Note>,
     pub(super) name: watch::Receiver<Instance>,
+    pub(super) used: LastUse,
     pub(super) close: CancellationToken,
     pub(super) stop: CancellationToken,
 }
@@ -114,6 +115,7 @@ impl PipeTask {
                 arrived = self.pipe.incoming.recv() => link.arrived(&arrived.ok_or(Over::Gone)?, now())?,
                 frame = self.drain.next(), if link.is_up() && waiting < FRAMES_AHEAD => {
                     let frame = frame.ok_or(Over::Closed)?;
+                    self.used.now();
                     queued += frame.len();
                     link.send(frame);
                 }
@@ -144,7 +146,10 @@ impl PipeTask {
                 self.notes.send(Note::Renamed { link, instance }).await.map_err(|_| Over::Closed)?;
                 Ok(None)
             }
-            News::Frame(bytes) => Ok(Some(LinkEvent::Frame { link, bytes })),
+            News::Frame(bytes) => {
+                self.used.now();
+                Ok(Some(LinkEvent::Frame { link, bytes }))
+            }
         }
     }
 }

@@ -285,6 +285,7 @@ impl Driver {
             LinkCommand::Dial { address, relay } => self.dial(&address, relay),
             LinkCommand::Close { link } => self.close_link(link),
             LinkCommand::LookAround => self.look_around(),
+            LinkCommand::Held { .. } => {}
             LinkCommand::ReserveCircuit { address } => self.reserve_circuit(&address),
             LinkCommand::PublishRecord { key, value } => self.publish_record(key, value),
             LinkCommand::FindRecord { key } => self.find_record(key),

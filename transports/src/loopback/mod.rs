@@ -142,6 +142,7 @@ impl Loop {
             LinkCommand::Frame { .. }
             | LinkCommand::Close { .. }
             | LinkCommand::LookAround
+            | LinkCommand::Held { .. }
             | LinkCommand::ReserveCircuit { .. } => {}
         }
     }

@@ -10,16 +10,18 @@ use silbo_protocol::limits::{
 use silbo_protocol::step::{MeshView, Reply, RequestError};
 use silbo_protocol::wire::base64;
 use silbo_transports::LinkCommand;
+use silbo_transports::bluetooth::BluetoothState;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::unexpected;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::limits::{BAG_BYTES_MAX, QR_BAG_BYTES_MAX};
 use crate::api::types::{
-    Done, Mesh, MeshAppoint, MeshSet, MessagePack, MessageUnpack, Nothing, Packed, RadioStatus, Unpacked,
+    Done, List, Mesh, MeshAppoint, MeshNode, MeshSet, MessagePack, MessageUnpack, Nothing, Packed, RadioStatus,
+    Unpacked,
 };
 use crate::api::{Api, convert, people};
-use crate::core::CoreError;
+use crate::core::{self, CoreError};
 
 pub(super) async fn status(api: Arc<Api>, _: Nothing) -> Result<Mesh, ApiError> {
     Ok(convert::mesh(own_status(&api).await?))
@@ -27,6 +29,41 @@ pub(super) async fn status(api: Arc<Api>, _: Nothing) -> Result<Mesh, ApiError> 
 
 pub(super) async fn radio(api: Arc<Api>, _: Nothing) -> Result<RadioStatus, ApiError> {
     Ok(convert::radio(&api.facts.radio))
+}
+
+/// Links with contacts first, then the others, then those who are only heard.
+pub(super) async fn map(api: Arc<Api>, _: Nothing) -> Result<List<MeshNode>, ApiError> {
+    let now = core::now().moment;
+    let links = api.core.read_with_engine(|_, engine| Ok(engine.link_views())).await?;
+    let contacts = people::contacts(&api).await?;
+    let radio = &api.facts.radio;
+    let (radio_links, bluetooth) = (radio.links.borrow().links.clone(), radio.bluetooth.borrow().clone());
+    let heard = |rid: [u8; 6]| bluetooth.neighbours.iter().find(|neighbour| neighbour.rid == rid);
+    let mut nodes: Vec<MeshNode> = Vec::new();
+    for link in links {
+        let rid = radio_links.iter().find(|known| known.link == link.link).map(|known| known.instance.rid());
+        let contact = contacts.iter().find(|contact| Some(contact.chat) == link.chat);
+        nodes.push(MeshNode {
+            contact: contact.map(|contact| contact.name.clone()),
+            id: contact.map(|contact| contact.chat.full()),
+            route: Some(convert::route(link.route)),
+            carries: link.carries,
+            rid: rid.map(|rid| convert::rid(&rid)),
+            rssi: rid.and_then(heard).and_then(|neighbour| neighbour.rssi),
+            up_ms: Some(now.0.saturating_sub(link.up_at.0)),
+        });
+    }
+    nodes.sort_by_key(|node| (node.contact.is_none(), node.contact.clone()));
+    nodes.extend(bluetooth.neighbours.iter().filter(|neighbour| !neighbour.linked).map(|neighbour| MeshNode {
+        contact: None,
+        id: None,
+        route: None,
+        carries: false,
+        rid: Some(convert::rid(&neighbour.rid)),
+        rssi: neighbour.rssi,
+        up_ms: None,
+    }));
+    Ok(List { items: nodes })
 }
 
 /// What this node carries for others.
@@ -39,6 +76,10 @@ pub(super) async fn own_status(api: &Api) -> Result<MeshView, ApiError> {
 
 pub(super) async fn set(api: Arc<Api>, params: MeshSet) -> Result<Mesh, ApiError> {
     let asked = settings(own_status(&api).await?.settings, &params)?;
+    if let Some(power) = params.power.map(convert::power_of_radios) {
+        api.core.request(Request::SetRadioPower(power)).await?;
+        api.facts.radio.conditions.send_modify(|known| known.power = power);
+    }
     match api.core.request(Request::SetCarry(asked)).await? {
         Reply::Mesh(view) => Ok(convert::mesh(view)),
         _ => Err(unexpected("SetCarry")),
@@ -87,16 +128,23 @@ pub(super) async fn appoint(api: Arc<Api>, params: MeshAppoint) -> Result<Done, 
 }
 
 pub(super) async fn announce(api: Arc<Api>, _: Nothing) -> Result<Done, ApiError> {
-    if !api.facts.net.borrow().mdns {
+    let radio = &api.facts.radio;
+    let on = radio.bluetooth.borrow().state == BluetoothState::On;
+    let by_radio = radio.commands.as_ref().filter(|_| on);
+    let on_network = Some(&api.facts.commands).filter(|_| api.facts.net.borrow().mdns);
+    if by_radio.is_none() && on_network.is_none() {
         return Err(ApiError::new(ErrorKind::Offline, "there is no way to look for neighbours")
-            .why("discovery on the local network is off, or does not work here")
-            .hint("`silbo config set transports.mdns true`, then start the node again"));
+            .why("Bluetooth is off, and discovery on the local network is off or does not work here")
+            .hint("`silbo doctor` says what is missing"));
     }
-    match api.facts.commands.try_send(LinkCommand::LookAround) {
-        Ok(()) => Ok(Done {}),
-        Err(TrySendError::Full(_)) => Err(CoreError::Busy.into()),
-        Err(TrySendError::Closed(_)) => Err(CoreError::Stopped.into()),
+    for way in by_radio.into_iter().chain(on_network) {
+        match way.try_send(LinkCommand::LookAround) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(CoreError::Busy.into()),
+            Err(TrySendError::Closed(_)) => return Err(CoreError::Stopped.into()),
+        }
     }
+    Ok(Done {})
 }
 
 pub(super) async fn pack(api: Arc<Api>, params: MessagePack) -> Result<Packed, ApiError> {

@@ -107,9 +107,10 @@ pub(super) const METHODS: &[Method<Api>] = methods! { Api;
     "relay.status", Some(Read), "What this node holds for others.": Nothing => RelayStatus = relay::status;
     "mesh.status", Some(Read), "What this device carries for others, how much it is willing to, and with whom it is.": Nothing => Mesh = mesh::status;
     "mesh.radio", Some(Read), "Whether the radios work, who is heard and who is linked.": Nothing => RadioStatus = mesh::radio;
-    "mesh.set", Some(Admin), "Changes how much this device carries for others; what is over is dropped.": MeshSet => Mesh = mesh::set;
+    "mesh.map", Some(Read), "Who is one step away, how, and who of them is a contact.": Nothing => List<MeshNode> = mesh::map;
+    "mesh.set", Some(Admin), "Changes how much this device carries for others, what is over is dropped, and its power mode.": MeshSet => Mesh = mesh::set;
     "mesh.appoint", Some(Admin), "Lets a contact pick up and bring mail for this device, or no longer.": MeshAppoint => Done = mesh::appoint;
-    "mesh.announce", Some(Admin), "Looks for neighbours on the local network right away.": Nothing => Done = mesh::announce;
+    "mesh.announce", Some(Admin), "Looks for neighbours on the local network and by radio right away.": Nothing => Done = mesh::announce;
 
     "net.peers", Some(Read), "Connected peers.": Nothing => List<Peer> = net::peers;
     "net.check", Some(Read), "How this node is reached.": Nothing => NetCheck = net::check;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use silbo_protocol::input::Request;
 use silbo_protocol::step::{Reply, StatusView};
+use silbo_transports::bluetooth::BluetoothState;
 use silbo_transports::internet::NetSnapshot;
 
 use super::{mesh, net, relay, unexpected};
@@ -124,6 +125,15 @@ pub(super) async fn doctor(api: Arc<Api>, _: Nothing) -> Result<Checks, ApiError
     let connected = status.relays.iter().filter(|relay| relay.connected).count();
     let relays = format!("{connected} of {} relays are connected", status.relays.len());
     check("relays", connected > 0, relays, "messages wait here until both sides are online; `silbo relay add ADDRESS`");
+    let (radio_ok, radio, hint) = match &api.facts.radio.bluetooth.borrow().state {
+        BluetoothState::Starting => (true, "it is starting".to_owned(), None),
+        BluetoothState::On => (true, "it is on".to_owned(), None),
+        BluetoothState::Off(off) => {
+            let hint = convert::radio_hint(off.cause);
+            (hint.is_none(), off.why.clone(), hint)
+        }
+    };
+    check("bluetooth", radio_ok, radio, hint.unwrap_or_default());
     let queue = format!("{} messages wait", status.queued);
     check("queue", status.queued < QUEUE_WORTH_A_LOOK, queue, "silbo net check");
     Ok(Checks { checks })

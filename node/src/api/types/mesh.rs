@@ -3,15 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How much a device gives for others, in one word.
+use super::LinkRoute;
+
+/// How much a device gives: for others, and of its battery to its radios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PowerMode {
-    /// 100,000 envelopes, 64 MiB: what a device starts with.
+    /// 100,000 envelopes, 64 MiB: what a device starts with. Radios listen always.
     Performance,
-    /// 20,000 envelopes, 16 MiB.
+    /// 20,000 envelopes, 16 MiB. Radios listen a quarter of the time, a tenth while nothing changes around.
     Balanced,
-    /// 2,000 envelopes, 2 MiB.
+    /// 2,000 envelopes, 2 MiB. Radios listen a tenth of the time, a fiftieth while nothing changes around, and links over
+    /// which nothing goes are let go.
     Saver,
 }
 
@@ -23,6 +26,8 @@ pub struct Mesh {
     pub enabled: bool,
     /// The power mode whose numbers these are; null when they were chosen one by one.
     pub power: Option<PowerMode>,
+    /// The power mode of its radios.
+    pub radio_power: PowerMode,
     /// Envelopes it is willing to carry.
     pub max_envelopes: u32,
     /// Bytes of envelopes it is willing to carry.
@@ -63,6 +68,14 @@ pub struct RadioStatus {
     pub adapter: Option<String>,
     /// Why it does not work, in words.
     pub reason: Option<String>,
+    /// What to do about it; null where nothing is wrong.
+    pub hint: Option<String>,
+    /// The power mode in use: saver below 15 % of the battery, else what was chosen.
+    pub power: PowerMode,
+    /// Part of the time in which it listens now, in percent; null while it is off.
+    pub scan_percent: Option<u8>,
+    /// Milliseconds between two advertisements, where the system does what it is told; null while it is off.
+    pub advertise_ms: Option<u64>,
     /// Links by radio.
     pub links: u32,
     /// Nodes that are heard.
@@ -95,6 +108,26 @@ pub struct RadioNeighbour {
     pub linked: bool,
 }
 
+/// Somebody one step away. Nobody tells others whom it knows, so there is no second step on the map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshNode {
+    /// The contact it has proven to be: its name here.
+    pub contact: Option<String>,
+    /// That contact's id.
+    pub id: Option<String>,
+    /// How the link runs; null while it is only heard.
+    pub route: Option<LinkRoute>,
+    /// It can carry mail for others.
+    pub carries: bool,
+    /// What it is called on the air, in hexadecimal, if it is near by radio.
+    pub rid: Option<String>,
+    /// How well it is heard, in dBm.
+    pub rssi: Option<i16>,
+    /// Milliseconds the link has been up.
+    pub up_ms: Option<u64>,
+}
+
 /// Parameters of `mesh.set`; what is not given stays.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -108,7 +141,7 @@ pub struct MeshSet {
     /// Bytes of envelopes to carry at most, from 16,384 to 67,108,864 (64 MiB).
     #[serde(default)]
     pub max_bytes: Option<u64>,
-    /// Both numbers in one word; not together with either.
+    /// Both numbers and the power mode of the radios in one word; not together with either number.
     #[serde(default)]
     pub power: Option<PowerMode>,
     /// How many contacts carry for this device because it spends most time with them, from 0 to 16.
