@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use person::{Node, PATIENCE, Person, text};
-use silbo_transports::host_radio::{self, HALF_OPEN_MAX, Hub, PipeEnd, pipe};
+use silbo_transports::host_radio::{self, HALF_OPEN_MAX, Hub, PipeEnd, adopt, pipe};
 use silbo_transports::packets::End;
 use silbo_transports::{LinkCommand, LinkEvent};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -253,4 +255,49 @@ async fn two_engines_meet_by_qr_text_over_a_radio_and_write_while_the_link_comes
     assert_eq!(received, texts, "each once");
     assert_eq!(flaps, 2);
     assert!(eve.received().is_empty());
+}
+
+/// Two connected sockets on the loopback.
+async fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (dialled.expect("a socket"), accepted.expect("a socket").0)
+}
+
+#[tokio::test]
+async fn sockets_that_an_app_hands_over_carry_links_until_they_are_cut() {
+    let (mut a, mut b) = (Node::new(), Node::new());
+    let (dialled, accepted) = sockets().await;
+    let (a_pipe, a_moves) = adopt(End::Dialler, dialled);
+    let (b_pipe, b_moves) = adopt(End::Listener, accepted);
+    a.hub.pipes.send(a_pipe).await.expect("the hub runs");
+    b.hub.pipes.send(b_pipe).await.expect("the hub runs");
+    let cut = tokio::spawn(a_moves);
+    let other = tokio::spawn(b_moves);
+    let (to_b, to_a) = (a.up().await, b.up().await);
+    for size in [0, 1, 5_000, 200_000] {
+        a.send(to_b, vec![1; size]).await;
+        assert_eq!(b.frame().await, vec![1; size]);
+        b.send(to_a, vec![2; size]).await;
+        assert_eq!(a.frame().await, vec![2; size]);
+    }
+    cut.abort();
+    assert_eq!(a.next().await, LinkEvent::Down { link: to_b });
+    assert_eq!(b.next().await, LinkEvent::Down { link: to_a });
+    let ended = timeout(PATIENCE, other).await.expect("in time").expect("it ends by itself");
+    assert!(ended.is_err(), "whoever adopted the socket learns that it was cut");
+}
+
+#[tokio::test]
+async fn a_socket_that_promises_too_much_is_dropped_before_anything_is_held_for_it() {
+    for length in [0u16, 511, u16::MAX] {
+        let node = Node::new();
+        let (mut hostile, accepted) = sockets().await;
+        let (pipe, moves) = adopt(End::Listener, accepted);
+        node.hub.pipes.send(pipe).await.expect("the hub runs");
+        hostile.write_all(&length.to_be_bytes()).await.expect("two bytes");
+        let ended = timeout(PATIENCE, moves).await.expect("in time");
+        assert_eq!(ended.map_err(|error| error.kind()), Err(std::io::ErrorKind::InvalidData), "{length}");
+    }
 }

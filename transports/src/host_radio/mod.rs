@@ -5,9 +5,10 @@
 //!                      ▲  LinkCommand
 //! ```
 //! A radio hands over a [`Pipe`] for each connection: packets in, packets out, how large they may be. Closing its
-//! channels ends the link, and an ended link closes the channels. The hub keeps one link for each pair of nodes, says
+//! channels ends the link, and an ended link closes the channels. A socket that an app has opened becomes a pipe by [`adopt`]. The hub keeps one link for each pair of nodes, says
 //! which neighbours are linked, and tells all of them when this node takes a new name.
 
+mod adopted;
 mod pipe_task;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::medium::RADIO;
 use crate::packets::{End, Instance};
 use crate::queue::{Queue, queue};
 use crate::running::Running;
+pub use adopted::adopt;
 use pipe_task::PipeTask;
 
 /// Connections that may be open; the memory of all of them is bounded by it.
