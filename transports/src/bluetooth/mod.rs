@@ -21,6 +21,7 @@ use std::time::Duration;
 use bluer::AdapterEvent;
 use bluer::adv::AdvertisementHandle;
 use futures::StreamExt as _;
+use rand::Rng;
 use silbo_protocol::limits::RADIO_ADVERTISE_MS;
 use silbo_protocol::radio::{self, Conditions, Duty};
 use tokio::sync::{Notify, mpsc, watch};
@@ -320,7 +321,13 @@ async fn run(
     let _served = peripheral::serve(&adapter, &hub.pipes, &connections).await?;
     let mut conditions = settings.conditions.clone();
     let (mut links, mut wishes) = (hub.links.clone(), hub.wishes.clone());
-    let mut said = says(hub, &conditions);
+    let mut secret = [0; 32];
+    rand::rng().fill_bytes(&mut secret);
+    let says = || {
+        let every = RADIO_ADVERTISE_MS[settings.conditions.borrow().mode() as usize];
+        (advert(hub, &secret), Duration::from_millis(every))
+    };
+    let mut said = says();
     let mut on_air = OnAir::Advertised(peripheral::advertise(&adapter, &said).await?);
     let calls = Arc::new(Calls::default());
     let central =
@@ -350,7 +357,7 @@ async fn run(
                 changed = wishes.changed() => changed,
                 changed = conditions.changed() => changed,
             } } => {
-                if matches!(on_air, OnAir::Advertised(_)) && says(hub, &conditions) != said {
+                if matches!(on_air, OnAir::Advertised(_)) && says() != said {
                     next = next.min(Instant::now() + NEWS);
                 }
             }
@@ -362,7 +369,7 @@ async fn run(
                         calls.pause.notify_one();
                         (OnAir::Silent, Instant::now() + SILENCE)
                     } else {
-                        said = says(hub, &conditions);
+                        said = says();
                         (OnAir::Advertised(peripheral::advertise(&adapter, &said).await?), rotate)
                     }
                 }
@@ -374,7 +381,7 @@ async fn run(
                     hub.name.send_replace(host_radio::new_instance());
                     tracing::debug!("a new id is on the air");
                     rotate = Instant::now() + kept;
-                    said = says(hub, &conditions);
+                    said = says();
                     (OnAir::Advertised(peripheral::advertise(&adapter, &said).await?), rotate)
                 }
             },
@@ -404,14 +411,10 @@ struct Calls {
     scans_anew: Notify,
 }
 
-/// What is to be on the air, and how often.
-fn says(hub: &HubEnds, conditions: &watch::Receiver<Conditions>) -> (Advert, Duration) {
-    (advert(hub), Duration::from_millis(RADIO_ADVERTISE_MS[conditions.borrow().mode() as usize]))
-}
-
-fn advert(hub: &HubEnds) -> Advert {
+/// What is to be on the air.
+fn advert(hub: &HubEnds, secret: &[u8; 32]) -> Advert {
     let rid = hub.name.borrow().rid();
     let served = hub.links.borrow().links.iter().filter(|link| link.end == End::Listener).count();
     let roles = if served >= usize::from(SLOTS) { advert::FULL } else { 0 };
-    Advert { roles, rid, load: 0, digest: radio::digest(&rid, hub.wishes.borrow().held) }
+    Advert { roles, rid, load: 0, digest: radio::digest(secret, &rid, hub.wishes.borrow().held) }
 }
