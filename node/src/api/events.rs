@@ -12,6 +12,7 @@ use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{Extensions, PendingSubscriptionSink, RpcModule, SubscriptionMessage};
 use silbo_protocol::ids::ChatId;
 use silbo_protocol::step::LiveEvent;
+use silbo_transports::bluetooth::BluetoothSnapshot;
 use tokio::sync::{broadcast, watch};
 
 use super::connection::Connection;
@@ -19,6 +20,7 @@ use super::convert;
 use super::error::ApiError;
 use super::limits::{EVENTS_PER_READ, LABEL_BYTES_MAX};
 use super::members::Members;
+use super::radio_news::RadioNews;
 use super::reads::{self, EventPage};
 use super::registry::{Method, open};
 use super::types::{self, Event, EventsSubscribe, Gap};
@@ -156,6 +158,8 @@ pub(super) struct Feed {
     pending: VecDeque<Event>,
     head: watch::Receiver<u64>,
     live: broadcast::Receiver<LiveEvent>,
+    bluetooth: watch::Receiver<BluetoothSnapshot>,
+    radio: RadioNews,
 }
 
 impl Feed {
@@ -164,9 +168,11 @@ impl Feed {
         let head = api.core.event_head();
         let live = api.core.live();
         let newest = *head.borrow();
+        let mut bluetooth = api.facts.radio.bluetooth.clone();
+        let radio = RadioNews::from(&bluetooth.borrow_and_update());
         let filter = Filter::read(&api, params.kinds, params.chats).await?;
         let cursor = start(&api, params.since, params.consumer, newest).await?;
-        Ok(Self { api, filter, cursor, pending: VecDeque::new(), head, live })
+        Ok(Self { api, filter, cursor, pending: VecDeque::new(), head, live, bluetooth, radio })
     }
 
     /// The next event; `None` when the node stops. Cancel safe except that a page being read is read again.
@@ -186,6 +192,12 @@ impl Feed {
                     Err(_) => return Ok(None),
                 },
                 live = self.live.recv() => live,
+                // A node without radios has nobody who changes it.
+                Ok(()) = self.bluetooth.changed() => {
+                    let changes = self.radio.changes(&self.bluetooth.borrow_and_update());
+                    self.pending.extend(changes.into_iter().filter(|event| self.filter.wants(&event.kind, None)));
+                    continue;
+                }
             };
             match live {
                 Ok(event) => {

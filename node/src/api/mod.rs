@@ -21,6 +21,7 @@ mod login;
 mod members;
 mod methods;
 mod people;
+mod radio_news;
 mod reads;
 mod registry;
 mod server;

@@ -169,7 +169,7 @@ pub struct Event {
     /// What an operation that does not count would have done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
-    /// What went before it.
+    /// What went before it, or why a radio is off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// How many messages of before this account came are here from now on.
@@ -187,10 +187,16 @@ pub struct Event {
     /// The relay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// The warning, in plain words.
+    /// The warning, or what to do about a radio that is off, in plain words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Whether the contact is writing.
+    /// What a node in range is called on the air for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rid: Option<String>,
+    /// Whether there is a link to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked: Option<bool>,
+    /// Whether the contact is writing, the radio works, or the node is in range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<bool>,
     /// Whether the contact can be reached.
