@@ -37,7 +37,7 @@ const LOOK_LASTS_MS: u64 = 10 * SECOND_MS;
 /// Scans that may be refused one after the other, a look apart.
 const REFUSED_SCANS_MAX: u32 = 12;
 /// Packets that wait for the radio.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 
 /// The dialling end of one adapter.
 pub(super) struct Central {

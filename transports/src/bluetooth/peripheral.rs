@@ -28,7 +28,7 @@ const UNHEARD: Duration = Duration::from_secs(5);
 const HANDLES: u16 = 0x6000;
 const HANDLES_OF_A_SLOT: u16 = 0x10;
 /// Packets that wait for the radio; the link's window is larger, so the radio never waits for the link.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 /// How often it is looked whether an advertisement is off the air, and how many times.
 const OFF_AIR_LOOK: Duration = Duration::from_millis(20);
 const OFF_AIR_LOOKS: u32 = 50;

@@ -206,6 +206,24 @@ fn frames_of_every_size_arrive_whole_in_order_and_once() {
 }
 
 #[test]
+fn records_fill_whole_packets() {
+    for packet_bytes in PACKETS {
+        let mut world = World::new(packet_bytes, CLEAR, 9);
+        assert!(world.run(1_000, both_up));
+        world.run(500, |_| false);
+        let (frame_bytes, mut packets) = (packet_bytes * 20, 0);
+        world.ends[0].send(frame(1, frame_bytes));
+        while let Ok(Some(packet)) = world.ends[0].next_packet(world.now) {
+            packets += 1;
+            world.ends[1].arrived(&packet, world.now).expect("an honest link");
+        }
+        // Heads of 2 B each, and a seal and five bytes more for each record.
+        let least = (frame_bytes + (frame_bytes / RECORD_BYTES_MAX + 1) * (TAG_BYTES + 5)).div_ceil(packet_bytes - 2);
+        assert!(packets <= least, "{packets} packets of {packet_bytes} B, where {least} would do");
+    }
+}
+
+#[test]
 fn the_largest_frame_arrives_and_a_changing_packet_size_does_no_harm() {
     let mut world = World::new(244, CLEAR, 5);
     world.ends[0].send(frame(1, FRAME_BYTES_MAX));

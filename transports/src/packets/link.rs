@@ -317,20 +317,21 @@ impl PacketLink {
 
     /// Cuts frames into records, not far ahead of the radio.
     fn cut(&mut self) {
+        let record_bytes = self.pieces.full_packets(RECORD_BYTES_MAX + TAG_BYTES) - TAG_BYTES;
         let State::Up(keys) = &mut self.state else { return };
         while self.pieces.waiting() < RECORDS_AHEAD {
             let Some(frame) = self.frames.front() else { return };
             let rest = frame.get(self.offset..).unwrap_or_default();
-            let mut plain = Vec::with_capacity(RECORD_BYTES_MAX.min(rest.len() + 5));
+            let mut plain = Vec::with_capacity(record_bytes.min(rest.len() + 5));
             if self.offset > 0 {
                 plain.push(KIND_FRAME_GOES_ON);
-            } else if rest.len() < RECORD_BYTES_MAX {
+            } else if rest.len() < record_bytes {
                 plain.push(KIND_FRAME);
             } else {
                 plain.push(KIND_FRAME_BEGINS);
                 plain.extend(u32::try_from(rest.len()).unwrap_or(u32::MAX).to_be_bytes());
             }
-            let part = rest.get(..RECORD_BYTES_MAX - plain.len()).unwrap_or(rest);
+            let part = rest.get(..record_bytes - plain.len()).unwrap_or(rest);
             plain.extend_from_slice(part);
             let sealed = keys.out.seal(&plain);
             if part.len() == rest.len() {

@@ -9,9 +9,11 @@ use std::collections::VecDeque;
 use super::packet::{Ack, Malformed, PACKET_BYTES_MAX, PACKET_BYTES_MIN, Packet, Piece, WINDOW, head_bytes};
 
 /// An acknowledgement waits so long for a packet it can go with,
-const ACK_DELAY_MS: u64 = 20;
-/// or until so many pieces have come.
-const ACK_EVERY: u8 = 8;
+const ACK_DELAY_MS: u64 = 40;
+/// or until so many pieces have come: half a window, because an acknowledgement costs the radio as much as a piece.
+const ACK_EVERY: u8 = WINDOW / 2;
+/// Before the payload of a piece with an acknowledgement that has no gaps.
+const ACKED_HEAD_BYTES: usize = 4;
 /// A piece is sent again at once when so many later ones have arrived.
 const OVERTAKEN_BY: u32 = 3;
 /// First guess and bounds of the time after which a piece is sent again.
@@ -103,6 +105,12 @@ impl Pieces {
     /// Packets may have this many bytes from now on; what was cut already stays as it is.
     pub fn set_packet_bytes(&mut self, packet_bytes: usize) {
         self.packet_bytes = packet_bytes.clamp(PACKET_BYTES_MIN, PACKET_BYTES_MAX);
+    }
+
+    /// The most bytes, up to `bytes`, that fill whole packets: a record that is a little longer costs one packet more.
+    pub fn full_packets(&self, bytes: usize) -> usize {
+        let space = self.packet_bytes - ACKED_HEAD_BYTES;
+        if bytes < space { bytes } else { bytes - bytes % space }
     }
 
     /// Records may be this long from now on.
