@@ -1,0 +1,263 @@
+//! What links reach beside a bare loop over the same calls of the same stack: `tests/radio-lab/goodput` starts the guest and
+//! this program in it.
+//!
+//! Bare loops and links take turns over one connection of one run. The medians are compared; below [`SHARE_MIN`] it fails.
+
+#![cfg(target_os = "linux")]
+
+#[path = "support/person.rs"]
+mod person;
+
+use std::time::Instant;
+
+use bluer::gatt::CharacteristicWriter;
+use bluer::gatt::local::{
+    Application, ApplicationHandle, Characteristic, CharacteristicControl, CharacteristicControlEvent,
+    CharacteristicNotify, CharacteristicNotifyMethod, CharacteristicWrite, CharacteristicWriteMethod, Service,
+    characteristic_control,
+};
+use btleplug::api::{Central as _, Manager as _, Peripheral as _, ValueNotification, WriteType};
+use btleplug::platform::{Adapter, Manager, Peripheral};
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+use person::{Node, PATIENCE};
+use silbo_protocol::ids::LinkId;
+use silbo_transports::LinkEvent;
+use silbo_transports::bluetooth::{self, BluetoothSettings, BluetoothState, HubEnds};
+use silbo_transports::packets::End;
+use silbo_transports::packets::packet::PACKET_BYTES_MAX;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// The least that a link may reach of what a bare loop reaches.
+const SHARE_MIN: f64 = 0.7;
+const SERVICE: Uuid = Uuid::from_u128(0x0d1f_7b2e_4c55_4a10_9d3e_6b1a_52c0_0000);
+/// Written without response.
+const WRITTEN: Uuid = Uuid::from_u128(0x0d1f_7b2e_4c55_4a10_9d3e_6b1a_52c0_0001);
+/// Notifies.
+const NOTIFIES: Uuid = Uuid::from_u128(0x0d1f_7b2e_4c55_4a10_9d3e_6b1a_52c0_0002);
+const FRAME_BYTES: usize = 4_000;
+/// Frames that are under way at a time: enough that the link is never idle.
+const FRAMES_AHEAD: usize = 8;
+
+fn setting(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+}
+
+/// The bare server on one adapter.
+struct Bare {
+    _session: bluer::Session,
+    _application: ApplicationHandle,
+    notifies: CharacteristicControl,
+    written: mpsc::UnboundedReceiver<usize>,
+}
+
+async fn serve(adapter: &str) -> Bare {
+    let session = bluer::Session::new().await.expect("bluetoothd");
+    let adapter = session.adapter(adapter).expect("an adapter");
+    let (notifies, control_handle) = characteristic_control();
+    let (writes, written) = mpsc::unbounded_channel();
+    let write = move |bytes: Vec<u8>, _| {
+        let told = writes.send(bytes.len());
+        async move { told.map_err(|_| bluer::gatt::local::ReqError::Failed) }.boxed()
+    };
+    let written_to = Characteristic {
+        uuid: WRITTEN,
+        write: Some(CharacteristicWrite {
+            write_without_response: true,
+            method: CharacteristicWriteMethod::Fun(Box::new(write)),
+            ..CharacteristicWrite::default()
+        }),
+        ..Characteristic::default()
+    };
+    let notifying = Characteristic {
+        uuid: NOTIFIES,
+        notify: Some(CharacteristicNotify {
+            notify: true,
+            method: CharacteristicNotifyMethod::Io,
+            ..CharacteristicNotify::default()
+        }),
+        control_handle,
+        ..Characteristic::default()
+    };
+    let service =
+        Service { uuid: SERVICE, primary: true, characteristics: vec![written_to, notifying], ..Service::default() };
+    let application = Application { services: vec![service], ..Application::default() };
+    let application = adapter.serve_gatt_application(application).await.expect("a server");
+    Bare { _session: session, _application: application, notifies, written }
+}
+
+/// The other end of a bare loop.
+struct BareCentral {
+    peripheral: Peripheral,
+    written: btleplug::api::Characteristic,
+    notifications: BoxStream<'static, ValueNotification>,
+    writer: CharacteristicWriter,
+}
+
+impl BareCentral {
+    /// Over the connection there is between the two.
+    async fn new(dials: &str, serves: &str, bare: &mut Bare) -> Self {
+        let session = bluer::Session::new().await.expect("bluetoothd");
+        let address = session.adapter(serves).expect("an adapter").address().await.expect("an address");
+        let adapter = btleplug_adapter(dials).await;
+        let known = adapter.peripherals().await.expect("devices");
+        let at = |known: &&Peripheral| known.address().into_inner() == address.0;
+        let peripheral = known.iter().find(at).expect("it was heard").clone();
+        peripheral.connect().await.expect("it is connected");
+        peripheral.discover_services().await.expect("services");
+        let characteristics = peripheral.characteristics();
+        let of = |uuid| characteristics.iter().find(|known| known.uuid == uuid).expect("the bare server").clone();
+        let notifications = peripheral.notifications().await.expect("notifications");
+        peripheral.subscribe(&of(NOTIFIES)).await.expect("subscribed");
+        let writer = loop {
+            let event = timeout(PATIENCE, bare.notifies.next()).await.expect("in time").expect("the server runs");
+            if let CharacteristicControlEvent::Notify(writer) = event {
+                break writer;
+            }
+        };
+        Self { peripheral, written: of(WRITTEN), notifications, writer }
+    }
+
+    async fn write(&self, bare: &mut Bare, packet: usize, bytes: usize) -> f64 {
+        let began = Instant::now();
+        let count = bytes / packet;
+        let sends = async {
+            for _ in 0..count {
+                self.peripheral.write(&self.written, &vec![7; packet], WriteType::WithoutResponse).await.expect("sent");
+            }
+        };
+        let comes = async {
+            for _ in 0..count {
+                assert_eq!(timeout(PATIENCE, bare.written.recv()).await.expect("in time"), Some(packet));
+            }
+        };
+        tokio::join!(sends, comes);
+        kib_a_second(count * packet, began)
+    }
+
+    async fn notify(&mut self, packet: usize, bytes: usize) -> f64 {
+        let began = Instant::now();
+        let count = bytes / packet;
+        let (writer, notifications) = (&self.writer, &mut self.notifications);
+        let sends = async {
+            for _ in 0..count {
+                writer.send(&vec![7; packet]).await.expect("sent");
+            }
+        };
+        let comes = async {
+            let mut left = count;
+            while left > 0 {
+                let next = timeout(PATIENCE, notifications.next()).await.expect("in time").expect("connected");
+                left -= usize::from(next.uuid == NOTIFIES);
+            }
+        };
+        tokio::join!(sends, comes);
+        kib_a_second(count * packet, began)
+    }
+}
+
+async fn btleplug_adapter(name: &str) -> Adapter {
+    let manager = Manager::new().await.expect("bluetoothd");
+    for adapter in manager.adapters().await.expect("adapters") {
+        if adapter.adapter_info().await.expect("its name").split(' ').next() == Some(name) {
+            return adapter;
+        }
+    }
+    panic!("no adapter {name}")
+}
+
+fn kib_a_second(bytes: usize, began: Instant) -> f64 {
+    bytes as f64 / 1_024.0 / began.elapsed().as_secs_f64()
+}
+
+/// Frames over a link, as many bytes.
+async fn over_link(from: &mut Node, link: LinkId, to: &mut Node, bytes: usize) -> f64 {
+    let began = Instant::now();
+    let count = bytes / FRAME_BYTES;
+    let (mut sent, mut come) = (0, 0);
+    while come < count {
+        while sent < count && sent - come < FRAMES_AHEAD {
+            from.send(link, vec![7; FRAME_BYTES]).await;
+            sent += 1;
+        }
+        match to.next().await {
+            LinkEvent::Frame { bytes, .. } => {
+                assert_eq!(bytes.len(), FRAME_BYTES);
+                come += 1;
+            }
+            other => panic!("the link ended: {other:?}"),
+        }
+    }
+    kib_a_second(count * FRAME_BYTES, began)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[derive(Default)]
+struct Beside {
+    bare: Vec<f64>,
+    link: Vec<f64>,
+}
+
+impl Beside {
+    /// The median of the rounds' shares: what else the machine does meets both turns of a round.
+    fn share(&mut self, what: &str) -> f64 {
+        let mut shares: Vec<f64> = self.bare.iter().zip(&self.link).map(|(bare, link)| link / bare).collect();
+        let (bare, link, share) = (median(&mut self.bare), median(&mut self.link), median(&mut shares));
+        let (least, most) = (shares[0] * 100.0, shares[shares.len() - 1] * 100.0);
+        println!(
+            "{what}: bare loop {bare:.0} KiB/s, link {link:.0} KiB/s, share {:.0} % ({least:.0} to {most:.0})",
+            share * 100.0
+        );
+        share
+    }
+}
+
+fn radio(node: &Node, adapter: &str) -> bluetooth::Bluetooth {
+    let settings = BluetoothSettings { adapter: Some(adapter.to_owned()), ..BluetoothSettings::default() };
+    bluetooth::start(settings, HubEnds::of(&node.hub))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the radio lab: tests/radio-lab/goodput"]
+async fn links_over_gatt_reach_most_of_what_a_bare_loop_reaches() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    drop(tracing_subscriber::fmt().with_env_filter(filter).try_init());
+    let (rounds, bytes) = (setting("GOODPUT_ROUNDS", 9), setting("GOODPUT_KIB", 100) * 1_024);
+    let adapters = ["hci0", "hci1"];
+    let mut served = [serve(adapters[0]).await, serve(adapters[1]).await];
+    let mut nodes = [Node::new(), Node::new()];
+    let mut radios = [radio(&nodes[0], adapters[0]), radio(&nodes[1], adapters[1])];
+    for radio in &mut radios {
+        let on = radio.snapshot.wait_for(|snapshot| snapshot.state == BluetoothState::On);
+        timeout(PATIENCE, on).await.expect("in time").expect("the radio runs");
+    }
+    let links = [nodes[0].up().await, nodes[1].up().await];
+    let dials = usize::from(nodes[0].hub.snapshot.borrow().links[0].end == End::Listener);
+    let serves = 1 - dials;
+    let mut central = BareCentral::new(adapters[dials], adapters[serves], &mut served[serves]).await;
+    let packet = usize::from(central.peripheral.mtu()).saturating_sub(3).min(PACKET_BYTES_MAX);
+    println!("packets of {packet} B, {rounds} rounds of {} KiB each way", bytes / 1_024);
+    let (mut write, mut notify) = (Beside::default(), Beside::default());
+    let [a, b] = &mut nodes;
+    let (dialler, listener) = if dials == 0 { (a, b) } else { (b, a) };
+    for _ in 0..rounds {
+        write.bare.push(central.write(&mut served[serves], packet, bytes).await);
+        write.link.push(over_link(dialler, links[dials], listener, bytes).await);
+        notify.bare.push(central.notify(packet, bytes).await);
+        notify.link.push(over_link(listener, links[serves], dialler, bytes).await);
+    }
+    let shares = [
+        write.share("GATT, central to peripheral (write without response)"),
+        notify.share("GATT, peripheral to central (notify)"),
+    ];
+    for radio in radios {
+        radio.running.stop().await;
+    }
+    assert!(shares.iter().all(|share| *share >= SHARE_MIN), "below {:.0} %: {shares:.2?}", SHARE_MIN * 100.0);
+}
