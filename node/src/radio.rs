@@ -76,6 +76,7 @@ impl Radio {
                 rotation: settings.bluetooth_rotation,
                 conditions: view.conditions.subscribe(),
                 hide_name: settings.bluetooth_hide_name,
+                ..BluetoothSettings::default()
             };
             bluetooth::start(wanted, HubEnds::of(&hub))
         });

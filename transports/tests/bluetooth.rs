@@ -8,12 +8,17 @@ mod person;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use bluer::AddressType;
+use bluer::l2cap::{SeqPacket, Socket, SocketAddr};
 use futures::StreamExt as _;
 use person::{PATIENCE, Person, text};
 use silbo_transports::bluetooth::advert::Advert;
 use silbo_transports::bluetooth::{self, Bluetooth, BluetoothSettings, BluetoothState, Cause, HubEnds, Off, SERVICE};
+use silbo_transports::packets::End;
 use tokio::time::timeout;
 
+/// Where channels are accepted.
+const PSM: u16 = 0xd5;
 const MESSAGES: usize = 100;
 
 fn radio(person: &Person, adapter: &str, rotation: Duration) -> Bluetooth {
@@ -183,6 +188,43 @@ async fn ids_of(speaker: &str, listener: &str, count: usize) -> BTreeSet<[u8; 6]
         heard.extend(data.get(&SERVICE).and_then(|bytes| Advert::read(bytes)).map(|advert| advert.rid));
     }
     heard
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the radio lab: tests/radio-lab/ble"]
+async fn t55_a_link_moves_to_l2cap_and_strangers_cannot_take_its_channel() {
+    log();
+    let (mut ann, mut bob) = (Person::new("Ann", 8).await, Person::new("Bob", 9).await);
+    let (mut a, b) = (radio(&ann, "hci0", QUARTER), radio(&bob, "hci1", QUARTER));
+    let link = ann.node.up().await;
+    bob.node.up().await;
+    let moved = a.snapshot.wait_for(|snapshot| snapshot.channels == 1);
+    timeout(PATIENCE, moved).await.expect("in time").expect("the radio runs");
+    let session = bluer::Session::new().await.expect("bluetoothd");
+    let address = async |name: &str| session.adapter(name).expect("an adapter").address().await.expect("an address");
+    let listens = if ann.node.hub.snapshot.borrow().links[0].end == End::Listener { "hci0" } else { "hci1" };
+    let own = SocketAddr::new(address("hci2").await, AddressType::LePublic, 0);
+    let to = SocketAddr::new(address(listens).await, AddressType::LePublic, PSM);
+    for first in [vec![0; 16], vec![7; 17], vec![1; 2_000]] {
+        let socket = Socket::<SeqPacket>::new_seq_packet().expect("a socket");
+        socket.bind(own).expect("bound");
+        let channel = timeout(PATIENCE, socket.connect(to)).await.expect("in time").expect("a connection");
+        let opened = async {
+            while channel.send_mtu().is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, opened).await.expect("it opens");
+        channel.send(&first).await.expect("sent");
+        let mut answer = [0; 8];
+        let answered = timeout(PATIENCE, channel.recv(&mut answer)).await.expect("closed in time");
+        assert!(!matches!(answered, Ok(1..)), "a stranger is welcome: {answer:?}");
+    }
+    ann.node.send(link, vec![5; 100_000]).await;
+    assert_eq!(timeout(PATIENCE, bob.node.frame()).await.expect("in time"), vec![5; 100_000]);
+    assert_eq!((bob.node.hub.snapshot.borrow().links.len(), a.snapshot.borrow().channels), (1, 1));
+    a.running.stop().await;
+    b.running.stop().await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use bluer::gatt::local::{
     CharacteristicNotify, CharacteristicNotifyMethod, CharacteristicWrite, CharacteristicWriteMethod, Service,
     characteristic_control,
 };
+use bluer::l2cap::{SeqPacket, Socket, SocketAddr};
 use btleplug::api::{Central as _, Manager as _, Peripheral as _, ValueNotification, WriteType};
 use btleplug::platform::{Adapter, Manager, Peripheral};
 use futures::stream::BoxStream;
@@ -23,7 +24,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use person::{Node, PATIENCE};
 use silbo_protocol::ids::LinkId;
 use silbo_transports::LinkEvent;
-use silbo_transports::bluetooth::{self, BluetoothSettings, BluetoothState, HubEnds};
+use silbo_transports::bluetooth::{self, Bluetooth, BluetoothSettings, BluetoothState, HubEnds};
 use silbo_transports::packets::End;
 use silbo_transports::packets::packet::PACKET_BYTES_MAX;
 use tokio::sync::mpsc;
@@ -38,6 +39,10 @@ const WRITTEN: Uuid = Uuid::from_u128(0x0d1f_7b2e_4c55_4a10_9d3e_6b1a_52c0_0001)
 /// Notifies.
 const NOTIFIES: Uuid = Uuid::from_u128(0x0d1f_7b2e_4c55_4a10_9d3e_6b1a_52c0_0002);
 const FRAME_BYTES: usize = 4_000;
+/// What the longest attribute value leaves where bluetoothd cannot pass on its last two bytes.
+const GATT_PACKET_BYTES: usize = 510;
+/// So many times as much goes over channels, which are that much faster.
+const L2CAP_FASTER: usize = 4;
 /// Frames that are under way at a time: enough that the link is never idle.
 const FRAMES_AHEAD: usize = 8;
 
@@ -218,46 +223,155 @@ impl Beside {
     }
 }
 
-fn radio(node: &Node, adapter: &str) -> bluetooth::Bluetooth {
-    let settings = BluetoothSettings { adapter: Some(adapter.to_owned()), ..BluetoothSettings::default() };
-    bluetooth::start(settings, HubEnds::of(&node.hub))
+/// Two nodes with a link between them, and who dialled whom.
+struct Linked {
+    nodes: [Node; 2],
+    radios: [Bluetooth; 2],
+    links: [LinkId; 2],
+    dials: usize,
+}
+
+const ADAPTERS: [&str; 2] = ["hci0", "hci1"];
+
+impl Linked {
+    async fn new(l2cap: bool) -> Self {
+        let mut nodes = [Node::new(), Node::new()];
+        let start = |at: usize, node: &Node| {
+            let adapter = Some(ADAPTERS[at].to_owned());
+            let settings = BluetoothSettings { adapter, l2cap, ..BluetoothSettings::default() };
+            bluetooth::start(settings, HubEnds::of(&node.hub))
+        };
+        let mut radios = [start(0, &nodes[0]), start(1, &nodes[1])];
+        for radio in &mut radios {
+            let on = radio.snapshot.wait_for(|snapshot| snapshot.state == BluetoothState::On);
+            timeout(PATIENCE, on).await.expect("in time").expect("the radio runs");
+        }
+        let links = [nodes[0].up().await, nodes[1].up().await];
+        let dials = usize::from(nodes[0].hub.snapshot.borrow().links[0].end == End::Listener);
+        Self { nodes, radios, links, dials }
+    }
+
+    fn adapters(&self) -> (&'static str, &'static str) {
+        (ADAPTERS[self.dials], ADAPTERS[1 - self.dials])
+    }
+
+    /// From the end that dialled, or to it.
+    async fn frames(&mut self, from_dialler: bool, bytes: usize) -> f64 {
+        let from = if from_dialler { self.dials } else { 1 - self.dials };
+        let link = self.links[from];
+        let [a, b] = &mut self.nodes;
+        let (from, to) = if from == 0 { (a, b) } else { (b, a) };
+        over_link(from, link, to, bytes).await
+    }
+
+    async fn stop(self) {
+        for radio in self.radios {
+            radio.running.stop().await;
+        }
+    }
+}
+
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    drop(tracing_subscriber::fmt().with_env_filter(filter).try_init());
+}
+
+fn rounds_and_bytes() -> (usize, usize) {
+    (setting("GOODPUT_ROUNDS", 9), setting("GOODPUT_KIB", 100) * 1_024)
+}
+
+fn assert_shares(shares: [f64; 2]) {
+    assert!(shares.iter().all(|share| *share >= SHARE_MIN), "below {:.0} %: {shares:.2?}", SHARE_MIN * 100.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the radio lab: tests/radio-lab/goodput"]
 async fn links_over_gatt_reach_most_of_what_a_bare_loop_reaches() {
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    drop(tracing_subscriber::fmt().with_env_filter(filter).try_init());
-    let (rounds, bytes) = (setting("GOODPUT_ROUNDS", 9), setting("GOODPUT_KIB", 100) * 1_024);
-    let adapters = ["hci0", "hci1"];
-    let mut served = [serve(adapters[0]).await, serve(adapters[1]).await];
-    let mut nodes = [Node::new(), Node::new()];
-    let mut radios = [radio(&nodes[0], adapters[0]), radio(&nodes[1], adapters[1])];
-    for radio in &mut radios {
-        let on = radio.snapshot.wait_for(|snapshot| snapshot.state == BluetoothState::On);
-        timeout(PATIENCE, on).await.expect("in time").expect("the radio runs");
-    }
-    let links = [nodes[0].up().await, nodes[1].up().await];
-    let dials = usize::from(nodes[0].hub.snapshot.borrow().links[0].end == End::Listener);
-    let serves = 1 - dials;
-    let mut central = BareCentral::new(adapters[dials], adapters[serves], &mut served[serves]).await;
-    let packet = usize::from(central.peripheral.mtu()).saturating_sub(3).min(PACKET_BYTES_MAX);
-    println!("packets of {packet} B, {rounds} rounds of {} KiB each way", bytes / 1_024);
+    log();
+    let (rounds, bytes) = rounds_and_bytes();
+    let mut served = [serve(ADAPTERS[0]).await, serve(ADAPTERS[1]).await];
+    let mut linked = Linked::new(false).await;
+    let (dials, serves) = linked.adapters();
+    let served = &mut served[1 - linked.dials];
+    let mut central = BareCentral::new(dials, serves, served).await;
+    let packet = usize::from(central.peripheral.mtu()).saturating_sub(3).min(GATT_PACKET_BYTES);
+    println!("GATT, packets of {packet} B, {rounds} rounds of {} KiB each way", bytes / 1_024);
     let (mut write, mut notify) = (Beside::default(), Beside::default());
-    let [a, b] = &mut nodes;
-    let (dialler, listener) = if dials == 0 { (a, b) } else { (b, a) };
     for _ in 0..rounds {
-        write.bare.push(central.write(&mut served[serves], packet, bytes).await);
-        write.link.push(over_link(dialler, links[dials], listener, bytes).await);
+        write.bare.push(central.write(served, packet, bytes).await);
+        write.link.push(linked.frames(true, bytes).await);
         notify.bare.push(central.notify(packet, bytes).await);
-        notify.link.push(over_link(listener, links[serves], dialler, bytes).await);
+        notify.link.push(linked.frames(false, bytes).await);
     }
-    let shares = [
+    assert_eq!(linked.radios[0].snapshot.borrow().channels, 0);
+    linked.stop().await;
+    assert_shares([
         write.share("GATT, central to peripheral (write without response)"),
         notify.share("GATT, peripheral to central (notify)"),
-    ];
-    for radio in radios {
-        radio.running.stop().await;
+    ]);
+}
+
+/// Records over a bare channel, as many bytes.
+async fn over_channel(from: &SeqPacket, to: &SeqPacket, packet: usize, bytes: usize) -> f64 {
+    let began = Instant::now();
+    let count = bytes / packet;
+    let sends = async {
+        for _ in 0..count {
+            from.send(&vec![7; packet]).await.expect("sent");
+        }
+    };
+    let comes = async {
+        let mut buffer = vec![0; packet];
+        for _ in 0..count {
+            assert_eq!(timeout(PATIENCE, to.recv(&mut buffer)).await.expect("in time").expect("open"), packet);
+        }
+    };
+    tokio::join!(sends, comes);
+    kib_a_second(count * packet, began)
+}
+
+/// A bare channel over the connection there is; the end that opened it first.
+async fn bare_channel(dials: &str, serves: &str) -> (SeqPacket, SeqPacket) {
+    let session = bluer::Session::new().await.expect("bluetoothd");
+    let address = async |adapter: &str| {
+        let address = session.adapter(adapter).expect("an adapter").address().await.expect("an address");
+        SocketAddr::new(address, bluer::AddressType::LePublic, 0)
+    };
+    let socket = |own| {
+        let socket = Socket::<SeqPacket>::new_seq_packet().expect("a socket");
+        socket.bind(own).expect("bound");
+        socket.set_recv_mtu(PACKET_BYTES_MAX as u16).expect("an MTU");
+        socket
+    };
+    let to = SocketAddr { psm: 0x91, ..address(serves).await };
+    let listener = socket(to).listen(1).expect("it listens");
+    let opens = socket(address(dials).await).connect(to);
+    let (out, back) = timeout(PATIENCE, async { tokio::join!(opens, listener.accept()) }).await.expect("in time");
+    let (out, (back, _)) = (out.expect("a channel"), back.expect("a channel"));
+    (out, back)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the radio lab: tests/radio-lab/goodput"]
+async fn links_over_l2cap_reach_most_of_what_a_bare_channel_reaches() {
+    log();
+    let (rounds, bytes) = rounds_and_bytes();
+    let bytes = bytes * L2CAP_FASTER;
+    let mut linked = Linked::new(true).await;
+    for radio in &mut linked.radios {
+        let moved = radio.snapshot.wait_for(|snapshot| snapshot.channels == 1);
+        timeout(PATIENCE, moved).await.expect("in time").expect("the radio runs");
     }
-    assert!(shares.iter().all(|share| *share >= SHARE_MIN), "below {:.0} %: {shares:.2?}", SHARE_MIN * 100.0);
+    let (dials, serves) = linked.adapters();
+    let (out, back) = bare_channel(dials, serves).await;
+    println!("L2CAP, packets of {PACKET_BYTES_MAX} B, {rounds} rounds of {} KiB each way", bytes / 1_024);
+    let (mut there, mut here) = (Beside::default(), Beside::default());
+    for _ in 0..rounds {
+        there.bare.push(over_channel(&out, &back, PACKET_BYTES_MAX, bytes).await);
+        there.link.push(linked.frames(true, bytes).await);
+        here.bare.push(over_channel(&back, &out, PACKET_BYTES_MAX, bytes).await);
+        here.link.push(linked.frames(false, bytes).await);
+    }
+    linked.stop().await;
+    assert_shares([there.share("L2CAP, central to peripheral"), here.share("L2CAP, peripheral to central")]);
 }

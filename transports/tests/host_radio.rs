@@ -9,6 +9,7 @@ use std::time::Duration;
 use person::{Node, PATIENCE, Person, text};
 use silbo_transports::host_radio::{self, HALF_OPEN_MAX, Hub, PipeEnd, adopt, pipe};
 use silbo_transports::packets::End;
+use silbo_transports::packets::packet::PACKET_BYTES_MAX;
 use silbo_transports::{LinkCommand, LinkEvent};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,8 +34,8 @@ async fn connect(a: &Hub, b: &Hub, packet_bytes: usize, air: Air, seed: u64) -> 
     let (b_pipe, b_end) = pipe(End::Listener, packet_bytes, 4);
     a.pipes.send(a_pipe).await.expect("the hub runs");
     b.pipes.send(b_pipe).await.expect("the hub runs");
-    let PipeEnd { incoming: to_a, outgoing: from_a, packet_bytes: a_size } = a_end;
-    let PipeEnd { incoming: to_b, outgoing: from_b, packet_bytes: b_size } = b_end;
+    let PipeEnd { incoming: to_a, outgoing: from_a, packet_bytes: a_size, tell: _, told: _ } = a_end;
+    let PipeEnd { incoming: to_b, outgoing: from_b, packet_bytes: b_size, tell: _, told: _ } = b_end;
     tokio::spawn(async move {
         let _sizes = (a_size, b_size);
         tokio::select! {
@@ -291,7 +292,7 @@ async fn sockets_that_an_app_hands_over_carry_links_until_they_are_cut() {
 
 #[tokio::test]
 async fn a_socket_that_promises_too_much_is_dropped_before_anything_is_held_for_it() {
-    for length in [0u16, 511, u16::MAX] {
+    for length in [0, PACKET_BYTES_MAX as u16 + 1, u16::MAX] {
         let node = Node::new();
         let (mut hostile, accepted) = sockets().await;
         let (pipe, moves) = adopt(End::Listener, accepted);

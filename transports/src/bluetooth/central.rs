@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bluer::AddressType;
+use bluer::l2cap::SeqPacket;
 use btleplug::api::{Central as _, CentralEvent, Manager as _, Peripheral as _, ScanFilter, WriteType};
 use btleplug::platform::{Adapter, Manager, Peripheral, PeripheralId};
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use rand::RngExt as _;
 use silbo_protocol::limits::RADIO_LOOK_MS;
 use silbo_protocol::radio::{Conditions, Duty, Heard, Linked, Neighbours, Next, RadioPower};
 use silbo_protocol::time::{Moment, SECOND_MS};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::advert::{self, Advert};
 use super::connections::Connections;
+use super::l2cap::{self, Channels};
 use super::{
     BluetoothSnapshot, CLAIM, Calls, HubEnds, Neighbour, RadioError, SERVICE, SLOTS, characteristic, packet_bytes,
 };
@@ -44,6 +48,7 @@ pub(super) struct Central {
     adapter: Adapter,
     hub: HubEnds,
     connections: Connections,
+    channels: Option<Channels>,
     conditions: watch::Receiver<Conditions>,
     /// When this run of the radio began: what [`Moment`]s count from, and what windows of scanning begin at.
     began: Instant,
@@ -72,6 +77,7 @@ impl Central {
         hub: HubEnds,
         conditions: watch::Receiver<Conditions>,
         connections: Connections,
+        channels: Option<Channels>,
         calls: Arc<Calls>,
     ) -> Result<Self, RadioError> {
         let manager = Manager::new().await?;
@@ -82,6 +88,7 @@ impl Central {
                     adapter,
                     hub,
                     connections,
+                    channels,
                     conditions,
                     began: Instant::now(),
                     near: Neighbours::new(Moment(0)),
@@ -250,13 +257,13 @@ impl Central {
         self.connecting = Some(connecting);
         let gone = CancellationToken::new();
         self.dialled.insert(id.clone(), gone.clone());
-        let (hub, connections) = (self.hub.clone(), self.connections.clone());
+        let (hub, connections, channels) = (self.hub.clone(), self.connections.clone(), self.channels.clone());
         self.dials.spawn(async move {
             let mut up = None;
             let outcome = tokio::select! {
                 biased;
                 () = gone.cancelled() => Ok(()),
-                outcome = dial(&peripheral, &hub, &connections, connected, &mut up) => outcome,
+                outcome = dial(&peripheral, &hub, &connections, channels.as_ref(), connected, &mut up) => outcome,
             };
             if let Err(problem) = outcome {
                 tracing::debug!(%problem, "a dial led to nothing");
@@ -317,9 +324,11 @@ impl Central {
             })
             .collect();
         snapshot.send_if_modified(|shown| {
-            let changed = shown.neighbours != neighbours || shown.duty != Some(duty);
+            let channels = self.channels.as_ref().map_or(0, Channels::open_now);
+            let now = (neighbours, channels, Some(duty));
+            let changed = (&shown.neighbours, shown.channels, shown.duty) != (&now.0, now.1, now.2);
             if changed {
-                (shown.neighbours, shown.duty) = (neighbours, Some(duty));
+                (shown.neighbours, shown.channels, shown.duty) = now;
             }
             changed
         });
@@ -338,6 +347,7 @@ async fn dial(
     peripheral: &Peripheral,
     hub: &HubEnds,
     connections: &Connections,
+    channels: Option<&Channels>,
     connected: oneshot::Sender<()>,
     up: &mut Option<Instant>,
 ) -> Result<(), RadioError> {
@@ -359,13 +369,15 @@ async fn dial(
         timeout(STEP_TIMEOUT, peripheral.subscribe(characteristic)).await.map_err(late)??;
         *up = Some(Instant::now());
         let (pipe, end) = pipe(End::Dialler, packet_bytes(peripheral.mtu().into()), AHEAD);
-        let PipeEnd { incoming, mut outgoing, packet_bytes: _size } = end;
+        let PipeEnd { incoming, mut outgoing, packet_bytes: size, tell: _, mut told } = end;
+        let mut channel = None;
+        let mut carries = None;
         if hub.pipes.try_send(pipe).is_err() {
             return Ok(());
         }
         loop {
             tokio::select! {
-                packet = outgoing.recv() => match packet {
+                packet = outgoing.recv(), if carries.is_none() => match packet {
                     Some(packet) => peripheral.write(characteristic, &packet, WriteType::WithoutResponse).await?,
                     None => return Ok(()),
                 },
@@ -379,8 +391,48 @@ async fn dial(
                     Some(_) => {}
                     None => return Ok(()),
                 },
+                Some(offer) = told.recv() => {
+                    if let Some(channels) = channels.filter(|_| channel.is_none() && carries.is_none()) {
+                        channel = Some(open(peripheral, channels, offer).boxed());
+                    }
+                }
+                Some(opened) = if_any(&mut channel) => {
+                    channel = None;
+                    if let (Some((opened, bytes)), Some(channels)) = (opened, channels) {
+                        size.send_replace(bytes);
+                        let (_none, nothing) = mpsc::channel(1);
+                        let outgoing = std::mem::replace(&mut outgoing, nothing);
+                        let device = peripheral.address().into_inner();
+                        let carry = channels.clone().carry(opened, device, incoming.clone(), outgoing);
+                        carries = Some(carry.boxed());
+                    }
+                }
+                Some(()) = if_any(&mut carries) => return Ok(()),
             }
         }
     }
     Ok(())
+}
+
+/// What it comes to, or `None` at once.
+async fn if_any<T>(future: &mut Option<BoxFuture<'_, T>>) -> Option<T> {
+    match future {
+        Some(future) => Some(future.await),
+        None => None,
+    }
+}
+
+/// The channel that the other end has offered, and how large a packet may be on it. Without one the link stays on GATT.
+async fn open(peripheral: &Peripheral, channels: &Channels, offer: Vec<u8>) -> Option<(SeqPacket, usize)> {
+    let kind = match peripheral.properties().await.ok()??.address_type? {
+        btleplug::api::AddressType::Public => AddressType::LePublic,
+        btleplug::api::AddressType::Random => AddressType::LeRandom,
+    };
+    match channels.open(peripheral.address().into_inner(), kind, &offer).await {
+        Ok(channel) => l2cap::packet_bytes(&channel).map(|bytes| (channel, bytes)),
+        Err(problem) => {
+            tracing::debug!(%problem, "a link stays on GATT");
+            None
+        }
+    }
 }

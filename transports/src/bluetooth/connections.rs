@@ -26,6 +26,11 @@ impl Connections {
     pub(super) fn used(&self, device: [u8; 6]) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&device)
     }
+
+    /// Slots on all connections.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
 }
 
 impl Drop for OnConnection {
@@ -50,6 +55,7 @@ mod tests {
         let (one, two, other) = (connections.enter([1; 6]), connections.enter([1; 6]), connections.enter([2; 6]));
         drop(one);
         assert!(connections.used([1; 6]));
+        assert_eq!(connections.count(), 2);
         drop(two);
         assert!(!connections.used([1; 6]) && connections.used([2; 6]));
         drop(other);

@@ -7,11 +7,13 @@
 //! ```
 //! A link is a slot: a characteristic that the central writes without response and that notifies. BlueZ has one
 //! notification session a characteristic and not one a central, so a server has [`SLOTS`] of them, and a central claims a
-//! free one by writing a single zero byte with response.
+//! free one by writing a single zero byte with response. Where both ends can, the packets of a link then move to an L2CAP
+//! channel of the same connection (`l2cap`).
 
 pub mod advert;
 mod central;
 mod connections;
+mod l2cap;
 mod machine_name;
 mod peripheral;
 
@@ -31,10 +33,11 @@ use uuid::Uuid;
 
 use crate::host_radio::{self, Pipe, RadioLink, RadioSnapshot, Wishes};
 use crate::link::LinkCommand;
-use crate::packets::packet::{PACKET_BYTES_MAX, PACKET_BYTES_MIN};
+use crate::packets::packet::PACKET_BYTES_MIN;
 use crate::packets::{End, Instance};
 use crate::running::Running;
 use advert::Advert;
+use l2cap::Channels;
 use machine_name::MachineName;
 
 /// Links a node serves at a time.
@@ -68,9 +71,12 @@ fn characteristic(slot: u8) -> Uuid {
     Uuid::from_u128(SERVICE.as_u128() | 0x200 | u128::from(slot))
 }
 
+/// Largest packet in an attribute value: those have 512 B, and bluetoothd 5.66 cannot pass on the last two of a write.
+const GATT_PACKET_BYTES_MAX: usize = 510;
+
 /// What an ATT MTU leaves for a packet.
 fn packet_bytes(mtu: usize) -> usize {
-    mtu.saturating_sub(3).clamp(PACKET_BYTES_MIN, PACKET_BYTES_MAX)
+    mtu.saturating_sub(3).clamp(PACKET_BYTES_MIN, GATT_PACKET_BYTES_MAX)
 }
 
 /// How long a rotating id stays on the air unless a shorter time is set.
@@ -87,12 +93,14 @@ pub struct BluetoothSettings {
     pub conditions: watch::Receiver<Conditions>,
     /// While the radio is on, the machine's Bluetooth name, which everybody in range can read, says nothing.
     pub hide_name: bool,
+    /// Links move from GATT to an L2CAP channel where both ends can.
+    pub l2cap: bool,
 }
 
 impl Default for BluetoothSettings {
     fn default() -> Self {
         let conditions = watch::Sender::new(Conditions::default()).subscribe();
-        Self { adapter: None, rotation: ROTATION, conditions, hide_name: true }
+        Self { adapter: None, rotation: ROTATION, conditions, hide_name: true, l2cap: true }
     }
 }
 
@@ -158,6 +166,8 @@ pub struct BluetoothSnapshot {
     pub neighbours: Vec<Neighbour>,
     /// How much of the time it listens and how often it says that it is there; `None` while it does neither.
     pub duty: Option<Duty>,
+    /// Links that go over L2CAP channels; the others are on GATT.
+    pub channels: usize,
 }
 
 /// A running radio. Dropping it ends it, without waiting.
@@ -318,7 +328,9 @@ async fn run(
     hub.name.send_replace(host_radio::new_instance());
     let mut events = std::pin::pin!(adapter.events().await?);
     let connections = connections::Connections::default();
-    let _served = peripheral::serve(&adapter, &hub.pipes, &connections).await?;
+    let channels = if settings.l2cap { Channels::of(&adapter).await } else { None };
+    let _accepts = channels.as_ref().and_then(Channels::accept);
+    let _served = peripheral::serve(&adapter, &hub.pipes, &connections, channels.as_ref()).await?;
     let mut conditions = settings.conditions.clone();
     let (mut links, mut wishes) = (hub.links.clone(), hub.wishes.clone());
     let mut secret = [0; 32];
@@ -330,8 +342,8 @@ async fn run(
     let mut said = says();
     let mut on_air = OnAir::Advertised(peripheral::advertise(&adapter, &said).await?);
     let calls = Arc::new(Calls::default());
-    let central =
-        central::Central::new(&name, hub.clone(), settings.conditions.clone(), connections, calls.clone()).await?;
+    let heard = settings.conditions.clone();
+    let central = central::Central::new(&name, hub.clone(), heard, connections, channels, calls.clone()).await?;
     snapshot.send_modify(|shown| (shown.state, shown.adapter) = (BluetoothState::On, Some(name.clone())));
     tracing::info!(adapter = name, "Bluetooth is on");
     let central = central.run(snapshot);

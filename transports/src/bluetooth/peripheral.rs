@@ -10,7 +10,9 @@ use bluer::gatt::local::{
     CharacteristicNotify, CharacteristicNotifyMethod, CharacteristicWrite, CharacteristicWriteMethod, ReqError,
     Service, characteristic_control,
 };
+use bluer::l2cap::SeqPacket;
 use bluer::{Adapter, Address};
+use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -18,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::advert::Advert;
 use super::connections::{Connections, OnConnection};
+use super::l2cap::{self, Channels};
 use super::{CLAIM, SERVICE, SLOTS, characteristic, packet_bytes, service};
 use crate::host_radio::{Pipe, PipeEnd, pipe};
 use crate::packets::End;
@@ -84,6 +87,7 @@ pub(super) async fn serve(
     adapter: &Adapter,
     pipes: &mpsc::Sender<Pipe>,
     connections: &Connections,
+    channels: Option<&Channels>,
 ) -> bluer::Result<Served> {
     let mut slots = JoinSet::new();
     let mut applications = Vec::new();
@@ -102,7 +106,7 @@ pub(super) async fn serve(
         };
         applications.push(application);
         let (adapter, pipes, connections) = (adapter.clone(), pipes.clone(), connections.clone());
-        let slot = Slot { adapter, pipes, connections, held: None };
+        let slot = Slot { adapter, pipes, connections, channels: channels.cloned(), held: None };
         slots.spawn(slot.run(offered.writes, offered.control));
     }
     Ok(Served { _applications: applications, _slots: slots })
@@ -151,11 +155,22 @@ async fn written(writes: mpsc::Sender<Write>, device: Address, bytes: Vec<u8>) -
     if granted.await.unwrap_or(false) { Ok(()) } else { Err(ReqError::NotPermitted) }
 }
 
+/// The channel that is waited for, or `None` at once.
+async fn comes(
+    channel: &mut Option<oneshot::Receiver<SeqPacket>>,
+) -> Option<Result<SeqPacket, oneshot::error::RecvError>> {
+    match channel {
+        Some(channel) => Some(channel.await),
+        None => None,
+    }
+}
+
 /// One slot and who has it.
 struct Slot {
     adapter: Adapter,
     pipes: mpsc::Sender<Pipe>,
     connections: Connections,
+    channels: Option<Channels>,
     held: Option<Held>,
 }
 
@@ -166,6 +181,10 @@ struct Held {
     /// Until the central listens.
     pipe: Option<Pipe>,
     writer: Option<CharacteristicWriter>,
+    /// Brings the channel that was offered.
+    channel: Option<oneshot::Receiver<SeqPacket>>,
+    /// Moves the packets over that channel: GATT brings only what was under way.
+    carries: Option<BoxFuture<'static, ()>>,
     /// When the slot is free again unless somebody listens.
     until: Instant,
 }
@@ -174,6 +193,7 @@ enum Happened {
     Write(Option<Write>),
     Listens(Option<CharacteristicControlEvent>),
     Packet(Option<Vec<u8>>),
+    Channel(Option<SeqPacket>),
     Unheard,
     Left,
 }
@@ -188,6 +208,7 @@ impl Slot {
                 Happened::Listens(Some(_)) => {}
                 Happened::Packet(Some(packet)) => self.send(&packet).await,
                 Happened::Packet(None) => self.hang_up().await,
+                Happened::Channel(channel) => self.on_channel(channel),
                 Happened::Unheard => self.held = None,
                 Happened::Left => {
                     if let Some(held) = &mut self.held {
@@ -206,7 +227,14 @@ impl Slot {
                 event = control.next() => Happened::Listens(event),
             };
         };
-        let Held { end, writer, until, .. } = held;
+        let Held { end, writer, until, channel, carries, .. } = held;
+        if let Some(carries) = carries {
+            return tokio::select! {
+                write = writes.recv() => Happened::Write(write),
+                event = control.next() => Happened::Listens(event),
+                () = carries => Happened::Packet(None),
+            };
+        }
         match writer {
             None => tokio::select! {
                 write = writes.recv() => Happened::Write(write),
@@ -217,6 +245,7 @@ impl Slot {
                 write = writes.recv() => Happened::Write(write),
                 event = control.next() => Happened::Listens(event),
                 packet = end.outgoing.recv() => Happened::Packet(packet),
+                Some(channel) = comes(channel) => Happened::Channel(channel.ok()),
                 _ = writer.closed() => Happened::Left,
             },
         }
@@ -239,7 +268,8 @@ impl Slot {
             let (pipe, end) = pipe(End::Listener, packet_bytes(0), AHEAD);
             let until = Instant::now() + UNHEARD;
             let on = self.connections.enter(write.device.0);
-            self.held = Some(Held { device: write.device, on, end, pipe: Some(pipe), writer: None, until });
+            let (device, pipe) = (write.device, Some(pipe));
+            self.held = Some(Held { device, on, end, pipe, writer: None, channel: None, carries: None, until });
             if let Some(session) = session {
                 self.on_listens(session);
             }
@@ -251,13 +281,31 @@ impl Slot {
 
     fn on_listens(&mut self, writer: CharacteristicWriter) {
         let Some(held) = &mut self.held else { return };
-        held.end.packet_bytes.send_replace(packet_bytes(writer.mtu() + BLUER_KEEPS));
+        if held.carries.is_none() {
+            held.end.packet_bytes.send_replace(packet_bytes(writer.mtu() + BLUER_KEEPS));
+        }
         held.writer = Some(writer);
-        if let Some(pipe) = held.pipe.take()
-            && self.pipes.try_send(pipe).is_err()
-        {
+        let Some(pipe) = held.pipe.take() else { return };
+        if let Some(channels) = &self.channels {
+            let (offer, channel) = channels.expect(held.device);
+            held.channel = held.end.tell.try_send(offer).is_ok().then_some(channel);
+        }
+        if self.pipes.try_send(pipe).is_err() {
             self.held = None;
         }
+    }
+
+    fn on_channel(&mut self, channel: Option<SeqPacket>) {
+        let Some(held) = &mut self.held else { return };
+        held.channel = None;
+        let (Some(channel), Some(channels)) = (channel, &self.channels) else { return };
+        let Some(bytes) = l2cap::packet_bytes(&channel) else { return };
+        held.end.packet_bytes.send_replace(bytes);
+        tracing::debug!(bytes, "a link goes on over an L2CAP channel");
+        let (_none, nothing) = mpsc::channel(1);
+        let outgoing = std::mem::replace(&mut held.end.outgoing, nothing);
+        let incoming = held.end.incoming.clone();
+        held.carries = Some(channels.clone().carry(channel, held.device.0, incoming, outgoing).boxed());
     }
 
     async fn send(&mut self, packet: &[u8]) {

@@ -28,7 +28,7 @@ where
 }
 
 async fn carry<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, radio: PipeEnd) -> io::Result<()> {
-    let PipeEnd { incoming, outgoing, packet_bytes: _size } = radio;
+    let PipeEnd { incoming, outgoing, packet_bytes: _size, tell: _tell, told: _told } = radio;
     let (from, to) = tokio::io::split(stream);
     tokio::select! {
         read = read(BufReader::new(from), incoming) => read,

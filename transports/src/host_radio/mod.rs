@@ -39,6 +39,8 @@ pub const HALF_OPEN_MAX: usize = 8;
 const WAITING_MAX: usize = 256;
 /// Packets a radio may be ahead of a link, in either direction.
 pub const PIPE_PACKETS: usize = 64;
+/// Things radios tell each other that may wait.
+const TOLD_AHEAD: usize = 4;
 
 /// One connection of a radio.
 #[derive(Debug)]
@@ -51,6 +53,10 @@ pub struct Pipe {
     pub incoming: mpsc::Receiver<Vec<u8>>,
     /// Packets to the other end; its bound is what the radio takes ahead. Closed: the connection is gone.
     pub outgoing: mpsc::Sender<Vec<u8>>,
+    /// What the radio tells the one at the other end, sealed inside the link once it is up and kept.
+    pub to_tell: mpsc::Receiver<Vec<u8>>,
+    /// What the other end's radio tells this one. What finds no room is dropped.
+    pub told: mpsc::Sender<Vec<u8>>,
 }
 
 /// The radio's end of a [`Pipe`].
@@ -62,6 +68,10 @@ pub struct PipeEnd {
     pub outgoing: mpsc::Receiver<Vec<u8>>,
     /// The radio says here when the size of packets changes.
     pub packet_bytes: watch::Sender<usize>,
+    /// The radio says here what the other end's radio is to know, of [`TOLD_BYTES`](crate::packets::link::TOLD_BYTES) bytes.
+    pub tell: mpsc::Sender<Vec<u8>>,
+    /// What the other end's radio says.
+    pub told: mpsc::Receiver<Vec<u8>>,
 }
 
 /// Makes a pipe for a connection; `ahead` packets may wait for the radio.
@@ -69,8 +79,10 @@ pub fn pipe(end: End, packet_bytes: usize, ahead: usize) -> (Pipe, PipeEnd) {
     let (incoming_in, incoming) = mpsc::channel(PIPE_PACKETS);
     let (outgoing, outgoing_out) = mpsc::channel(ahead.clamp(1, PIPE_PACKETS));
     let (size_in, size) = watch::channel(packet_bytes);
-    let radio = PipeEnd { incoming: incoming_in, outgoing: outgoing_out, packet_bytes: size_in };
-    (Pipe { end, packet_bytes: size, incoming, outgoing }, radio)
+    let (tell, to_tell) = mpsc::channel(TOLD_AHEAD);
+    let (told_in, told) = mpsc::channel(TOLD_AHEAD);
+    let radio = PipeEnd { incoming: incoming_in, outgoing: outgoing_out, packet_bytes: size_in, tell, told };
+    (Pipe { end, packet_bytes: size, incoming, outgoing, to_tell, told: told_in }, radio)
 }
 
 /// How the radio links look.

@@ -84,6 +84,7 @@ impl PipeTask {
         let mut event = None;
         let mut packet = None;
         let mut queued = 0;
+        let mut tells = true;
         loop {
             if event.is_none()
                 && let Some(news) = link.next_news()
@@ -112,7 +113,7 @@ impl PipeTask {
                     (Ok(permit), Some(packet)) => permit.send(packet),
                     _ => return Err(Over::Gone),
                 },
-                arrived = self.pipe.incoming.recv() => link.arrived(&arrived.ok_or(Over::Gone)?, now())?,
+                arrived = self.pipe.incoming.recv(), if !link.is_full() => link.arrived(&arrived.ok_or(Over::Gone)?, now())?,
                 frame = self.drain.next(), if link.is_up() && waiting < FRAMES_AHEAD => {
                     let frame = frame.ok_or(Over::Closed)?;
                     self.used.now();
@@ -122,6 +123,10 @@ impl PipeTask {
                 Ok(()) = self.pipe.packet_bytes.changed() => {
                     link.set_packet_bytes(*self.pipe.packet_bytes.borrow_and_update());
                 }
+                told = self.pipe.to_tell.recv(), if *up && tells => match told {
+                    Some(told) => link.tell(&told),
+                    None => tells = false,
+                },
                 Ok(()) = self.name.changed() => link.rename(*self.name.borrow_and_update()),
                 () = self.pipe.outgoing.closed() => return Err(Over::Gone),
                 () = sleep_until(wake), if packet.is_none() => {}
@@ -149,6 +154,12 @@ impl PipeTask {
             News::Frame(bytes) => {
                 self.used.now();
                 Ok(Some(LinkEvent::Frame { link, bytes }))
+            }
+            News::Told(told) => {
+                if self.pipe.told.try_send(told).is_err() {
+                    tracing::trace!(%link, "nobody listens to what the other radio tells");
+                }
+                Ok(None)
             }
         }
     }

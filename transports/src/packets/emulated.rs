@@ -38,6 +38,7 @@ struct World {
     heard: [VecDeque<Vec<u8>>; 2],
     up: [Option<(silbo_protocol::ids::PeerKey, silbo_protocol::ids::PeerKey, Instance)>; 2],
     broken: [Option<Broken>; 2],
+    told: [Vec<Vec<u8>>; 2],
 }
 
 impl World {
@@ -63,6 +64,7 @@ impl World {
             heard: Default::default(),
             up: Default::default(),
             broken: [None; 2],
+            told: Default::default(),
         }
     }
 
@@ -110,6 +112,7 @@ impl World {
                     }
                 }
                 News::Frame(frame) => self.heard[at].push_back(frame),
+                News::Told(told) => self.told[at].push(told),
             }
         }
         loop {
@@ -168,6 +171,52 @@ fn a_new_name_is_told_inside_the_link() {
     assert!(world.run(4_000, both_up));
     world.ends[0].rename(Instance([9; 16]));
     assert!(world.run(9_000, |world| world.up[1].as_ref().is_some_and(|(_, _, name)| name.0 == [9; 16])));
+}
+
+#[test]
+fn radios_tell_each_other_things_inside_the_link_and_only_of_the_right_length() {
+    let mut world = World::new(20, BAD, 5);
+    world.ends[0].tell(b"too early");
+    assert!(world.run(4_000, both_up));
+    for told in [&[][..], &[7; 65], &[8; 64], b"a"] {
+        world.ends[0].tell(told);
+    }
+    assert!(world.run(9_000, |world| world.told[1].len() == 2));
+    assert_eq!(world.told[1], [vec![8; 64], b"a".to_vec()]);
+    let (mut link, mut keys, mut pieces) = hostile();
+    for told in [0, 65, 1_000] {
+        pieces.send(keys.out.seal(&[&[0x42][..], &vec![1; told]].concat()));
+    }
+    exchange(&mut pieces, &mut link).expect("other lengths are of later versions");
+    while let Some(news) = link.next_news() {
+        assert!(matches!(news, News::Up { .. }), "{news:?}");
+    }
+}
+
+#[test]
+fn t58_a_sender_that_goes_on_without_room_is_seen() {
+    let (mut link, mut keys, mut pieces) = hostile();
+    let mut records = 0;
+    while !link.is_full() {
+        records += 1;
+        assert!(records < 1_000, "nothing is ever fetched");
+        pieces.send(keys.out.seal(&[&[0x42][..], &[1; 64]].concat()));
+        exchange(&mut pieces, &mut link).expect("well-formed");
+    }
+    while link.next_news().is_some() {}
+    assert!(!link.is_full());
+    // An honest sender has a window under way when it learns that there is no room; one that does not care goes on.
+    let mut held = 0;
+    while !link.is_full() {
+        pieces.send(keys.out.seal(&[&[1][..], &[0; 1_000]].concat()));
+        held += 1_000;
+        while let Some(packet) = pieces.next_packet(held).expect("answers come") {
+            link.arrived(&packet, held).expect("well-formed");
+            let room = crate::packets::packet::Ack { next: packet[1].wrapping_add(1), room: WINDOW, later: 0 };
+            pieces.arrived(&Packet { ack: Some(room), ..Packet::default() }.write(), held).expect("an honest link");
+        }
+        assert!(held < 1_000_000, "it is never full");
+    }
 }
 
 #[test]

@@ -34,6 +34,11 @@ const KIND_FRAME: u8 = 1;
 const KIND_FRAME_BEGINS: u8 = 2;
 const KIND_FRAME_GOES_ON: u8 = 3;
 const KIND_IGNORED: u8 = 0x40;
+const KIND_TOLD: u8 = 0x42;
+/// What one radio tells the other inside a link; other lengths are passed over.
+pub const TOLD_BYTES: std::ops::RangeInclusive<usize> = 1..=64;
+/// Things to say that were not fetched: nothing more is taken from here on.
+const NEWS_MAX: usize = 256;
 
 /// Which end dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +78,8 @@ pub enum News {
     Renamed(Instance),
     /// A frame arrived.
     Frame(Vec<u8>),
+    /// The other end's radio says something to this one's.
+    Told(Vec<u8>),
 }
 
 /// Why a link is over.
@@ -182,6 +189,21 @@ impl PacketLink {
         }
     }
 
+    /// Tells the other end's radio something, of [`TOLD_BYTES`] bytes; dropped before the link is up.
+    pub fn tell(&mut self, told: &[u8]) {
+        if let State::Up(keys) = &mut self.state
+            && TOLD_BYTES.contains(&told.len())
+        {
+            self.pieces.send(keys.out.seal(&[&[KIND_TOLD][..], told].concat()));
+        }
+    }
+
+    /// So much waits to be fetched that nothing more should be given to [`PacketLink::arrived`]: the other end goes on
+    /// although it was told that there is no room.
+    pub fn is_full(&self) -> bool {
+        self.unread_bytes >= 2 * UNREAD_BYTES_MAX || self.news.len() >= NEWS_MAX
+    }
+
     /// Frames and bytes that wait to be cut into records.
     pub fn queued(&self) -> (usize, usize) {
         (self.frames.len(), self.frames.iter().map(Vec::len).sum::<usize>().saturating_sub(self.offset))
@@ -267,6 +289,7 @@ impl PacketLink {
                     _ => return Err(Broken::Nonsense),
                 }
             }
+            KIND_TOLD if TOLD_BYTES.contains(&body.len()) => self.news.push_back(News::Told(body.to_vec())),
             KIND_IGNORED.. => {}
             _ => return Err(Broken::Nonsense),
         }

@@ -6,8 +6,8 @@
 
 /// Smallest packet a radio must carry: an ATT MTU of 23 less its own 3 bytes.
 pub const PACKET_BYTES_MIN: usize = 20;
-/// Largest packet: the longest attribute value (512) less two, which bluetoothd 5.66 cannot pass on.
-pub const PACKET_BYTES_MAX: usize = 510;
+/// Largest packet: it carries the longest record whole, where the radio does.
+pub const PACKET_BYTES_MAX: usize = 2_080;
 /// Packets a sender may be ahead of the other end's acknowledgement.
 pub const WINDOW: u8 = 32;
 
