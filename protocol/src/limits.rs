@@ -169,6 +169,9 @@ pub const LINKS_MAX: usize = 512;
 pub const RELAY_REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// Envelopes handed to one direct link and not yet receipted; more wait in the outbox.
 pub const ENVELOPES_IN_FLIGHT_MAX: usize = 512;
+/// Their bytes, after which no other is handed out. A link that is given more than it has room for is closed, and the
+/// smallest room is a radio's, 1 MiB: half of it is for mail of the contact at its other end, half for everything else.
+pub const ENVELOPES_IN_FLIGHT_BYTES_MAX: usize = 512 * 1024;
 /// Operations kept for a message that has not arrived (edits, reactions).
 pub const SLOT_EDITS_MAX: usize = 64;
 /// Authors whose edits of one message are kept, the least account ids first: in a conversation of two there are two, in a
@@ -266,6 +269,8 @@ pub const VACCINES_MAX: usize = 20_000;
 pub const ENCOUNTER_IDS_PER_FRAME_MAX: usize = 4_096;
 /// Parcels handed to one link and not yet confirmed.
 pub const PARCELS_IN_FLIGHT_MAX: usize = 64;
+/// Their bytes, after which no other is handed over: an eighth of what a radio link has room for.
+pub const PARCELS_IN_FLIGHT_BYTES_MAX: usize = 128 * 1024;
 /// What is taken from one stranger in [`STRANGER_WINDOW_MS`]: parcels.
 pub const STRANGER_PARCELS_MAX: u32 = 1_000;
 /// What is taken from one stranger in [`STRANGER_WINDOW_MS`]: bytes of envelopes.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ChatId, Cid, LinkId, MessageId, PeerKey, Preimage, QueueSid, SessionId, Tag};
-use crate::limits::{RETRY_FIRST_MS, RETRY_MAX_MS};
+use crate::limits::{ENVELOPES_IN_FLIGHT_BYTES_MAX, ENVELOPES_IN_FLIGHT_MAX, RETRY_FIRST_MS, RETRY_MAX_MS};
 use crate::time::{DAY_MS, HOUR_MS, Moment, UnixTime};
 use crate::wire::envelope::Class;
 
@@ -135,13 +135,36 @@ pub struct Lane {
     /// In sending order.
     pub flights: BTreeMap<u64, Flight>,
     /// Not yet handed to the direct link that is up.
-    pub unsent: BTreeSet<u64>,
+    unsent: BTreeSet<u64>,
+    /// Bytes of the flights that are not in `unsent`.
+    in_flight_bytes: usize,
 }
 
 impl Lane {
-    /// Envelopes handed to a direct link and not yet receipted.
-    pub fn in_flight(&self) -> usize {
-        self.flights.len() - self.unsent.len()
+    /// What is not yet handed to the direct link that is up, in sending order.
+    pub fn unsent(&self) -> &BTreeSet<u64> {
+        &self.unsent
+    }
+
+    /// Whether the link is owed as much as it should be: envelopes handed to it and not yet receipted.
+    pub fn is_full(&self) -> bool {
+        self.flights.len() - self.unsent.len() >= ENVELOPES_IN_FLIGHT_MAX
+            || self.in_flight_bytes >= ENVELOPES_IN_FLIGHT_BYTES_MAX
+    }
+
+    /// An entry has been handed to the direct link.
+    pub fn hand_out(&mut self, seq: u64) {
+        if self.unsent.remove(&seq) {
+            self.in_flight_bytes += self.flights.get(&seq).map_or(0, |flight| flight.size);
+        }
+    }
+
+    /// An entry is to be handed out again.
+    pub fn take_back(&mut self, seq: u64) {
+        let Some(flight) = self.flights.get(&seq) else { return };
+        if self.unsent.insert(seq) {
+            self.in_flight_bytes -= flight.size;
+        }
     }
 }
 
@@ -192,7 +215,9 @@ impl Outbox {
     pub fn remove(&mut self, chat: &ChatId, seq: u64) -> Option<Flight> {
         let lane = self.lanes.get_mut(chat)?;
         let flight = lane.flights.remove(&seq)?;
-        lane.unsent.remove(&seq);
+        if !lane.unsent.remove(&seq) {
+            lane.in_flight_bytes -= flight.size;
+        }
         if lane.flights.is_empty() {
             self.lanes.remove(chat);
         }
@@ -268,13 +293,15 @@ impl Outbox {
     /// A link is gone: what it carried may be handed out again at once.
     pub fn link_down(&mut self, link: LinkId) {
         for lane in self.lanes.values_mut() {
+            let mut lost = Vec::new();
             for (seq, flight) in &mut lane.flights {
                 if flight.on_link == Some(link) {
                     flight.on_link = None;
                     flight.next_at = Moment(0);
-                    lane.unsent.insert(*seq);
+                    lost.push(*seq);
                 }
             }
+            lost.into_iter().for_each(|seq| lane.take_back(seq));
         }
     }
 
@@ -315,15 +342,46 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_is_full_by_bytes_and_every_way_out_of_it_makes_room() {
+        let mut outbox = Outbox::default();
+        let (chat, link) = (ChatId([1; 16]), LinkId(7));
+        let large = |tag| Flight { size: ENVELOPES_IN_FLIGHT_BYTES_MAX / 4, on_link: Some(link), ..flight(tag) };
+        let seqs: Vec<u64> = (0..8).map(|tag| outbox.push(chat, large(tag))).collect();
+        let full = |outbox: &Outbox| outbox.lane(&chat).expect("it has mail").is_full();
+        let hand_out = |outbox: &mut Outbox, seq| outbox.lane_mut(&chat).expect("it has mail").hand_out(seq);
+        for seq in &seqs[..4] {
+            assert!(!full(&outbox));
+            hand_out(&mut outbox, *seq);
+            hand_out(&mut outbox, *seq); // twice is once
+        }
+        assert!(full(&outbox));
+        assert!(outbox.remove(&chat, seqs[0]).is_some());
+        assert!(!full(&outbox), "a receipt");
+        hand_out(&mut outbox, seqs[4]);
+        assert!(full(&outbox));
+        outbox.lane_mut(&chat).expect("it has mail").take_back(seqs[1]);
+        assert!(!full(&outbox), "a retry");
+        assert!(outbox.remove(&chat, seqs[1]).is_some());
+        hand_out(&mut outbox, seqs[5]);
+        assert!(full(&outbox));
+        outbox.link_down(link);
+        assert_eq!(outbox.lane(&chat).expect("it has mail").unsent().len(), 6);
+        for seq in &seqs[2..5] {
+            hand_out(&mut outbox, *seq);
+            assert!(!full(&outbox), "a link that is gone");
+        }
+    }
+
+    #[test]
     fn a_lost_link_frees_what_it_carried() {
         let mut outbox = Outbox::default();
         let chat = ChatId([1; 16]);
         let seq = outbox.push(chat, flight(1));
         let lane = outbox.lane_mut(&chat).expect("pushed above");
-        lane.unsent.clear();
+        lane.hand_out(seq);
         lane.flights.get_mut(&seq).expect("pushed above").on_link = Some(LinkId(7));
         outbox.link_down(LinkId(7));
-        assert!(outbox.lane(&chat).expect("still there").unsent.contains(&seq));
+        assert!(outbox.lane(&chat).expect("still there").unsent().contains(&seq));
     }
 
     #[test]

@@ -30,7 +30,8 @@ use crate::ids::{ChatId, Cid, LinkId, PeerKey, Preimage, Tag};
 use crate::input::Route;
 use crate::limits::{
     CARRIED_TEXT_BYTES_MAX, DIRECT_PATIENCE_MS, ENCOUNTER_ASKED_MAX, ENCOUNTER_IDS_PER_FRAME_MAX,
-    PARCELS_IN_FLIGHT_MAX, RECONCILE_ITEMS_MAX, STRANGER_BYTES_MAX, STRANGER_PARCELS_MAX, STRANGER_WINDOW_MS,
+    PARCELS_IN_FLIGHT_BYTES_MAX, PARCELS_IN_FLIGHT_MAX, RECONCILE_ITEMS_MAX, STRANGER_BYTES_MAX, STRANGER_PARCELS_MAX,
+    STRANGER_WINDOW_MS,
 };
 use crate::radio::RadioPower;
 use crate::step::{MeshView, Path, Reply};
@@ -78,7 +79,7 @@ pub(super) struct Meeting {
     /// What would have been asked for, had another link not been about to bring it.
     pub(super) postponed: BTreeMap<ItemId, Offer>,
     owed: VecDeque<ItemId>,
-    in_flight: usize,
+    in_flight: VecDeque<usize>,
     window_since: Moment,
     window_parcels: u32,
     window_bytes: u64,
@@ -243,7 +244,7 @@ impl Engine {
             asked: BTreeSet::new(),
             postponed: BTreeMap::new(),
             owed: VecDeque::new(),
-            in_flight: 0,
+            in_flight: VecDeque::new(),
             window_since: turn.now.moment,
             window_parcels: 0,
             window_bytes: 0,
@@ -522,7 +523,8 @@ impl Engine {
 
     pub(super) fn parcels_taken(&mut self, link: LinkId, count: u32, turn: &mut Turn) -> Result<(), StoreError> {
         let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { return Ok(()) };
-        meeting.in_flight = meeting.in_flight.saturating_sub(count as usize);
+        let taken = meeting.in_flight.len().min(count as usize);
+        meeting.in_flight.drain(..taken);
         self.hand_over(link, turn)
     }
 
@@ -533,7 +535,10 @@ impl Engine {
             let mut bytes = 0;
             while parcels.len() < PARCELS_PER_FRAME && bytes < PARCEL_FRAME_BYTES {
                 let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) else { break };
-                if meeting.in_flight + parcels.len() >= PARCELS_IN_FLIGHT_MAX {
+                let in_flight_bytes = meeting.in_flight.iter().sum::<usize>() + bytes;
+                if meeting.in_flight.len() + parcels.len() >= PARCELS_IN_FLIGHT_MAX
+                    || in_flight_bytes >= PARCELS_IN_FLIGHT_BYTES_MAX
+                {
                     break;
                 }
                 let Some(id) = meeting.owed.pop_front() else { break };
@@ -546,7 +551,7 @@ impl Engine {
                 return Ok(());
             }
             if let Some(meeting) = self.links.get_mut(&link).and_then(|l| l.meeting.as_deref_mut()) {
-                meeting.in_flight += parcels.len();
+                meeting.in_flight.extend(parcels.iter().map(|parcel| parcel.envelope.len()));
             }
             self.handed_over += parcels.len() as u64;
             turn.frame(link, &Frame::Parcels(parcels));

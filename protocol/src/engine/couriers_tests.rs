@@ -234,6 +234,19 @@ fn who_wants_everything_and_confirms_nothing_gets_one_window_and_fills_no_queue(
 }
 
 #[test]
+fn large_parcels_fill_a_window_of_bytes() {
+    let mut device = Device::new();
+    let now = device.now.unix;
+    device.carry((0..40).map(|n| envelope(n, CARRIED_TEXT_BYTES_MAX, now)));
+    device.meet_stranger();
+    let ids: Vec<ItemId> = device.meeting().items.keys().copied().collect();
+    let window = PARCELS_IN_FLIGHT_BYTES_MAX / CARRIED_TEXT_BYTES_MAX;
+    assert_eq!(parcels_in(&device.take(&Frame::Want(ids))), window);
+    assert_eq!(parcels_in(&device.take(&Frame::Taken(3))), 3);
+    assert_eq!(parcels_in(&device.take(&Frame::Taken(u32::MAX))), window);
+}
+
+#[test]
 fn sheets_of_so_many_friends_are_kept() {
     let mut device = Device::new();
     device.meet_stranger();

@@ -16,8 +16,7 @@ use crate::delivery::outbox::{Departure, Deposit, Flight, deposit_pause_ms, entr
 use crate::ids::{ChatId, Cid, LinkId, MessageId, PeerKey, Preimage, QueueSid};
 use crate::input::Route;
 use crate::limits::{
-    DIRECT_PATIENCE_MS, ENVELOPES_IN_FLIGHT_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_BYTES_UNPROVEN_MAX, MAILBOX_REPLICAS,
-    OUTBOX_MAX,
+    DIRECT_PATIENCE_MS, ENVELOPES_PER_FRAME_MAX, FRAME_BYTES_UNPROVEN_MAX, MAILBOX_REPLICAS, OUTBOX_MAX,
 };
 use crate::session::SealError;
 use crate::step::{DeliveryState, EventKind, FailReason, Path, RequestError};
@@ -225,13 +224,13 @@ impl Engine {
             return Ok(());
         }
         let Some(lane) = self.outbox.lane(&chat) else { return Ok(()) };
-        if lane.unsent.is_empty() {
+        if lane.unsent().is_empty() {
             return Ok(());
         }
         match self.best_link(&chat) {
             Some(link) => self.feed_link(chat, link, turn),
             None => {
-                let unsent: Vec<u64> = lane.unsent.iter().copied().collect();
+                let unsent: Vec<u64> = lane.unsent().iter().copied().collect();
                 self.timers.set_if_unarmed(Timer::FindContact(chat), turn.now.moment);
                 self.timers.set_earlier(Timer::Retry(chat), turn.now.moment.after_ms(retry_pause_ms(1)));
                 self.offer_own(chat, turn);
@@ -248,11 +247,11 @@ impl Engine {
         // Whoever does not know us yet takes short frames only.
         let frame_bytes = if proven { FRAME_BATCH_BYTES } else { FRAME_BYTES_UNPROVEN_MAX / 2 };
         while let Some(lane) = self.outbox.lane(&chat) {
-            if lane.in_flight() >= ENVELOPES_IN_FLIGHT_MAX {
+            if lane.is_full() {
                 break;
             }
             let may_go = |seq: &&u64| radio || lane.flights.get(seq).is_none_or(|f| !f.no_infra);
-            let Some(seq) = lane.unsent.iter().find(may_go).copied() else { break };
+            let Some(seq) = lane.unsent().iter().find(may_go).copied() else { break };
             let Some(record) = self.outbox_record(&chat, seq, turn)? else {
                 self.outbox.remove(&chat, seq);
                 continue;
@@ -273,7 +272,7 @@ impl Engine {
             }
             let pause = self.jittered(retry_pause_ms(self.outbox.flight(&chat, seq).map_or(1, |f| f.attempts + 1)));
             let Some(lane) = self.outbox.lane_mut(&chat) else { break };
-            lane.unsent.remove(&seq);
+            lane.hand_out(seq);
             if let Some(flight) = lane.flights.get_mut(&seq) {
                 flight.on_link = Some(link);
                 flight.direct_since.get_or_insert(turn.now.moment);
@@ -300,11 +299,12 @@ impl Engine {
         let reachable = link.is_some() || self.address.is_some();
         let Some(lane) = self.outbox.lane_mut(&chat) else { return Ok(()) };
         let mut impatient = Vec::new();
+        let mut again = Vec::new();
         let mut next: Option<Moment> = None;
         for (seq, flight) in &mut lane.flights {
             let elsewhere = flight.on_link.is_some() && flight.on_link != link;
             if elsewhere || (flight.on_link.is_some() && flight.next_at <= now) {
-                lane.unsent.insert(*seq);
+                again.push(*seq);
             }
             let patient =
                 link.is_some() && flight.direct_since.is_none_or(|since| since.after_ms(DIRECT_PATIENCE_MS) > now);
@@ -320,6 +320,7 @@ impl Engine {
             };
             next = Some(next.map_or(due, |n| n.min(due)));
         }
+        again.into_iter().for_each(|seq| lane.take_back(seq));
         if let Some(at) = next {
             self.timers.set(Timer::Retry(chat), at);
         }
