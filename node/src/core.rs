@@ -17,7 +17,7 @@ use silbo_protocol::step::{LiveEvent, Reply, RequestError, Send as Outgoing, Ste
 use silbo_protocol::store::{StoreError, Table, Write};
 use silbo_protocol::time::{Moment, Now, UnixTime};
 use silbo_protocol::wire::joining::join_frames;
-use silbo_transports::link::is_radio;
+use silbo_transports::link::{is_radio, is_wifi_direct};
 use silbo_transports::{LinkCommand, LinkEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, warn};
@@ -156,6 +156,8 @@ pub struct Medium {
     pub commands: mpsc::Sender<LinkCommand>,
     /// What radios should do, whose events come with the others.
     pub radio: Option<mpsc::Sender<LinkCommand>>,
+    /// What Wi-Fi Direct should do, in the same way.
+    pub wifi_direct: Option<mpsc::Sender<LinkCommand>>,
 }
 
 /// A running core thread.
@@ -185,6 +187,7 @@ impl Core {
             backlog: VecDeque::new(),
             commands: medium.commands,
             radio: medium.radio,
+            wifi_direct: medium.wifi_direct,
             live,
             head: head_out,
             paused_until: Moment(0),
@@ -302,6 +305,7 @@ struct Driver {
     backlog: VecDeque<LinkCommand>,
     commands: mpsc::Sender<LinkCommand>,
     radio: Option<mpsc::Sender<LinkCommand>>,
+    wifi_direct: Option<mpsc::Sender<LinkCommand>>,
     live: broadcast::Sender<LiveEvent>,
     head: watch::Sender<u64>,
     paused_until: Moment,
@@ -412,10 +416,16 @@ impl Driver {
 
     /// Where a command goes: radio links have names of their own, everything else is for the internet.
     fn outlet(&self, command: &LinkCommand) -> &mpsc::Sender<LinkCommand> {
-        match (command, &self.radio) {
-            (LinkCommand::Frame { link, .. } | LinkCommand::Close { link }, Some(radio)) if is_radio(*link) => radio,
-            _ => &self.commands,
-        }
+        let (LinkCommand::Frame { link, .. } | LinkCommand::Close { link } | LinkCommand::Vouch { link }) = command
+        else {
+            return &self.commands;
+        };
+        let of_their_own = match link {
+            link if is_radio(*link) => self.radio.as_ref(),
+            link if is_wifi_direct(*link) => self.wifi_direct.as_ref(),
+            _ => None,
+        };
+        of_their_own.unwrap_or(&self.commands)
     }
 
     fn expect(&mut self, request: Request, answer: Answer) -> Input {
@@ -652,6 +662,7 @@ fn command(send: Outgoing) -> LinkCommand {
         Outgoing::Frame { link, bytes } => LinkCommand::Frame { link, bytes },
         Outgoing::Dial { address, relay } => LinkCommand::Dial { address, relay },
         Outgoing::Close { link } => LinkCommand::Close { link },
+        Outgoing::Vouch { link } => LinkCommand::Vouch { link },
         Outgoing::ReserveCircuit { address } => LinkCommand::ReserveCircuit { address },
         Outgoing::PublishRecord { key, value } => LinkCommand::PublishRecord { key, value },
         Outgoing::FindRecord { key } => LinkCommand::FindRecord { key },

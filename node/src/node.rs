@@ -58,7 +58,12 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
     let commands = transport.commands.clone();
     let radio = Radio::start(&settings, opened.engine().radio_power(), &transport.events_in);
     let (radio_commands, radio_view) = (radio.commands(), radio.view());
-    let medium = Medium { events: transport.events, commands: transport.commands, radio: Some(radio_commands) };
+    let medium = Medium {
+        events: transport.events,
+        commands: transport.commands,
+        radio: Some(radio_commands),
+        wifi_direct: None,
+    };
     let core = Core::start(opened, medium, shutdown.clone()).context("start the core thread")?;
     use_configured_relays(&core, &settings).await;
     let facts = NodeFacts {

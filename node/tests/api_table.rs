@@ -50,7 +50,7 @@ impl Node {
         let (events_in, events) = mpsc::channel(16);
         let (commands, commands_out) = mpsc::channel(256);
         let shutdown = Shutdown::new();
-        let medium = Medium { events, commands: commands.clone(), radio: None };
+        let medium = Medium { events, commands: commands.clone(), radio: None, wifi_direct: None };
         let core = Core::start(opened, medium, shutdown.clone()).expect("a thread");
         let (net_in, net) = watch::channel(snapshot());
         let facts = NodeFacts {

@@ -48,6 +48,11 @@ pub enum Send {
         /// The link.
         link: LinkId,
     },
+    /// The other end of a link is a contact: a medium may do for it what it would not do for strangers.
+    Vouch {
+        /// The link.
+        link: LinkId,
+    },
     /// Reserve a circuit at a relay, so that others can reach us through it.
     ReserveCircuit {
         /// The relay.

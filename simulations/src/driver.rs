@@ -148,6 +148,7 @@ impl World {
             Send::Frame { link, bytes } => self.send_frame(id, link, bytes),
             Send::Dial { address, .. } => self.dial(id, address),
             Send::Close { link } => self.lose_end(link),
+            Send::Vouch { .. } => {}
             Send::ReserveCircuit { address } => self.reserve_circuit(id, &address),
             Send::PublishRecord { key, value } => {
                 let own_s = self.nodes[id.0].now(self.now_ms()).unix.0 / 1_000;

@@ -117,6 +117,11 @@ pub enum LinkCommand {
         /// The link.
         link: LinkId,
     },
+    /// The other end of a link is a contact: what costs something, such as a faster link beside it, may be done for it.
+    Vouch {
+        /// The link.
+        link: LinkId,
+    },
     /// Reserve a circuit at a relay and keep it; `OwnAddress` shows when it holds.
     ReserveCircuit {
         /// The relay.
@@ -140,13 +145,20 @@ pub enum LinkCommand {
 #[derive(Clone, Debug, Default)]
 pub struct LinkIds(Arc<AtomicU64>);
 
-/// Names from here on are of radio links, so that whoever has several media knows where a link belongs.
+/// Names from here on are of radio links, so that whoever has several media knows where a link belongs,
 const RADIO_LINKS_FROM: u64 = 1 << 63;
+/// and from here on of links over Wi-Fi Direct.
+const WIFI_DIRECT_LINKS_FROM: u64 = RADIO_LINKS_FROM | 1 << 62;
 
 impl LinkIds {
     /// Names for the links of radios.
     pub fn of_radios() -> Self {
         Self(Arc::new(AtomicU64::new(RADIO_LINKS_FROM)))
+    }
+
+    /// Names for links over Wi-Fi Direct.
+    pub fn of_wifi_direct() -> Self {
+        Self(Arc::new(AtomicU64::new(WIFI_DIRECT_LINKS_FROM)))
     }
 
     /// A name no link has had.
@@ -157,5 +169,10 @@ impl LinkIds {
 
 /// Whether a link's name came from [`LinkIds::of_radios`].
 pub fn is_radio(link: LinkId) -> bool {
-    link.0 > RADIO_LINKS_FROM
+    (RADIO_LINKS_FROM + 1..WIFI_DIRECT_LINKS_FROM).contains(&link.0)
+}
+
+/// Whether a link's name came from [`LinkIds::of_wifi_direct`].
+pub fn is_wifi_direct(link: LinkId) -> bool {
+    link.0 > WIFI_DIRECT_LINKS_FROM
 }

@@ -49,6 +49,13 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// Bytes that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
 #[cfg(all(test, feature = "internet"))]
 impl Queue {
     /// The count of bytes, for tests.

@@ -306,6 +306,7 @@ impl Engine {
         if let Some(state) = self.links.get_mut(&link) {
             state.chat = Some(chat);
         }
+        turn.send(Send::Vouch { link });
         self.timers.cancel(&Timer::Unproven(link));
         self.timers.cancel(&Timer::FindContact(chat));
         if let Some(contact) = self.contacts.get_mut(&chat) {

@@ -9,6 +9,7 @@
 //! which neighbours are linked, and tells all of them when this node takes a new name.
 
 mod adopted;
+mod beside;
 mod pipe_task;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ use crate::packets::{End, Instance};
 use crate::queue::{Queue, queue};
 use crate::running::Running;
 pub use adopted::adopt;
+pub use beside::{BACKLOG_BYTES, Beside, Happening};
+use beside::{BESIDE_AHEAD, HubEnd};
 use pipe_task::PipeTask;
 
 /// Connections that may be open; the memory of all of them is bounded by it.
@@ -37,6 +40,8 @@ pub const PIPES_MAX: usize = 32;
 pub const HALF_OPEN_MAX: usize = 8;
 /// Commands, pipes and notes that may wait for the hub.
 const WAITING_MAX: usize = 256;
+/// Bit of what a node says on the air that it can do: Wi-Fi Direct works there.
+pub const ROLE_WIFI_DIRECT: u8 = 2;
 /// Packets a radio may be ahead of a link, in either direction.
 pub const PIPE_PACKETS: usize = 64;
 /// Things radios tell each other that may wait.
@@ -157,6 +162,10 @@ pub struct Hub {
     pub snapshot: watch::Receiver<RadioSnapshot>,
     /// What the node wants of its radios.
     pub wishes: watch::Receiver<Wishes>,
+    /// For a radio that brings up faster links to the same nodes; `None` when it was taken.
+    pub beside: Option<Beside>,
+    /// What this node says on the air that it can do: bits of `Advert.roles`.
+    pub roles: watch::Sender<u8>,
     /// Ends it.
     pub running: Running,
 }
@@ -187,7 +196,9 @@ pub fn start(link_ids: LinkIds, events: mpsc::Sender<LinkEvent>) -> Hub {
     let seen = snapshot.subscribe();
     let (wishes, wished) = watch::channel(Wishes::default());
     let stop = CancellationToken::new();
+    let (beside, hub_end) = beside::pair();
     let state = State {
+        beside: hub_end,
         link_ids,
         events,
         notes_out,
@@ -201,7 +212,16 @@ pub fn start(link_ids: LinkIds, events: mpsc::Sender<LinkEvent>) -> Hub {
     };
     let task = tokio::spawn(state.run(commands_in, pipes_in, notes));
     let running = Running::new("radio hub", task, stop);
-    Hub { commands, pipes, name, snapshot: seen, wishes: wished, running }
+    Hub {
+        commands,
+        pipes,
+        name,
+        snapshot: seen,
+        wishes: wished,
+        beside: Some(beside),
+        roles: watch::Sender::new(0),
+        running,
+    }
 }
 
 /// What the task of a pipe tells the hub.
@@ -209,6 +229,8 @@ pub fn start(link_ids: LinkIds, events: mpsc::Sender<LinkEvent>) -> Hub {
 enum Note {
     /// The handshake is done. The answer is whether this is the link to keep.
     Agreed { link: LinkId, instance: Instance, keep: oneshot::Sender<bool> },
+    /// The other end said something that is no frame.
+    Beside { link: LinkId, bytes: Vec<u8> },
     /// The other end has a new name.
     Renamed { link: LinkId, instance: Instance },
     /// It is over.
@@ -220,6 +242,10 @@ struct Open {
     instance: Option<Instance>,
     queue: Queue,
     used: LastUse,
+    /// Records to send that are no frames.
+    beside: mpsc::Sender<Vec<u8>>,
+    /// The engine knows the other end.
+    vouched: bool,
     close: CancellationToken,
 }
 
@@ -231,6 +257,7 @@ impl Open {
 }
 
 struct State {
+    beside: HubEnd,
     link_ids: LinkIds,
     events: mpsc::Sender<LinkEvent>,
     notes_out: mpsc::Sender<Note>,
@@ -260,6 +287,7 @@ impl State {
                     Some(command) => self.on_command(command),
                     None => break,
                 },
+                Some((link, record)) = self.beside.records.recv() => self.tell(link, record),
                 Some(pipe) = pipes.recv() => self.on_pipe(pipe),
             }
             self.show();
@@ -277,11 +305,18 @@ impl State {
                 if open.queue.push(bytes).is_err() {
                     tracing::debug!(%link, "the radio is too slow for what it is given: closed");
                     open.close.cancel();
+                } else if open.vouched && open.queue.waiting_bytes() > BACKLOG_BYTES {
+                    self.beside.happened(Happening::Backlog { link });
                 }
             }
             LinkCommand::Close { link } => {
                 if let Some(open) = self.pipes.get(&link) {
                     open.close.cancel();
+                }
+            }
+            LinkCommand::Vouch { link } => {
+                if let Some(open) = self.pipes.get_mut(&link) {
+                    open.vouched = true;
                 }
             }
             LinkCommand::LookAround => self.wishes.send_modify(|wishes| wishes.look = Some(Instant::now())),
@@ -303,6 +338,7 @@ impl State {
         let link = self.link_ids.next_id();
         let (frames, drain) = queue(RADIO);
         let close = CancellationToken::new();
+        let (beside, beside_out) = mpsc::channel(BESIDE_AHEAD);
         let (end, used) = (pipe.end, LastUse::new());
         let task = PipeTask {
             link,
@@ -312,10 +348,11 @@ impl State {
             notes: self.notes_out.clone(),
             name: self.name.clone(),
             used: used.clone(),
+            beside: beside_out,
             close: close.clone(),
             stop: self.stop.clone(),
         };
-        self.pipes.insert(link, Open { end, instance: None, queue: frames, used, close });
+        self.pipes.insert(link, Open { end, instance: None, queue: frames, used, beside, vouched: false, close });
         self.tasks.spawn(task.run());
     }
 
@@ -332,9 +369,22 @@ impl State {
                     open.instance = Some(instance);
                 }
             }
+            Note::Beside { link, bytes } => {
+                let vouched = self.pipes.get(&link).is_some_and(|open| open.vouched);
+                self.beside.happened(Happening::Record { link, vouched, bytes });
+            }
             Note::Ended { link } => {
                 self.pipes.remove(&link);
+                self.beside.happened(Happening::Down { link });
             }
+        }
+    }
+
+    fn tell(&mut self, link: LinkId, record: Vec<u8>) {
+        if let Some(open) = self.pipes.get(&link)
+            && open.beside.try_send(record).is_err()
+        {
+            tracing::debug!(%link, "a record beside the frames found no room");
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct PipeTask {
     pub(super) notes: mpsc::Sender<Note>,
     pub(super) name: watch::Receiver<Instance>,
     pub(super) used: LastUse,
+    /// Records to send that are no frames.
+    pub(super) beside: mpsc::Receiver<Vec<u8>>,
     pub(super) close: CancellationToken,
     pub(super) stop: CancellationToken,
 }
@@ -120,11 +122,12 @@ impl PipeTask {
                     queued += frame.len();
                     link.send(frame);
                 }
+                Some(record) = self.beside.recv(), if link.has_room_beside() => link.tell(&record),
                 Ok(()) = self.pipe.packet_bytes.changed() => {
                     link.set_packet_bytes(*self.pipe.packet_bytes.borrow_and_update());
                 }
                 told = self.pipe.to_tell.recv(), if *up && tells => match told {
-                    Some(told) => link.tell(&told),
+                    Some(told) => link.tell_radio(&told),
                     None => tells = false,
                 },
                 Ok(()) = self.name.changed() => link.rename(*self.name.borrow_and_update()),
@@ -159,6 +162,10 @@ impl PipeTask {
                 if self.pipe.told.try_send(told).is_err() {
                     tracing::trace!(%link, "nobody listens to what the other radio tells");
                 }
+                Ok(None)
+            }
+            News::Beside(bytes) => {
+                self.notes.send(Note::Beside { link, bytes }).await.map_err(|_| Over::Closed)?;
                 Ok(None)
             }
         }

@@ -141,6 +141,7 @@ impl Loop {
             }
             LinkCommand::Frame { .. }
             | LinkCommand::Close { .. }
+            | LinkCommand::Vouch { .. }
             | LinkCommand::LookAround
             | LinkCommand::Held { .. }
             | LinkCommand::ReserveCircuit { .. } => {}

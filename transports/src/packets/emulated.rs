@@ -36,6 +36,7 @@ struct World {
     now: u64,
     random: u64,
     heard: [VecDeque<Vec<u8>>; 2],
+    beside: [Vec<Vec<u8>>; 2],
     up: [Option<(silbo_protocol::ids::PeerKey, silbo_protocol::ids::PeerKey, Instance)>; 2],
     broken: [Option<Broken>; 2],
     told: [Vec<Vec<u8>>; 2],
@@ -62,6 +63,7 @@ impl World {
             now: 0,
             random: seed | 1,
             heard: Default::default(),
+            beside: Default::default(),
             up: Default::default(),
             broken: [None; 2],
             told: Default::default(),
@@ -113,6 +115,7 @@ impl World {
                 }
                 News::Frame(frame) => self.heard[at].push_back(frame),
                 News::Told(told) => self.told[at].push(told),
+                News::Beside(record) => self.beside[at].push(record),
             }
         }
         loop {
@@ -176,10 +179,10 @@ fn a_new_name_is_told_inside_the_link() {
 #[test]
 fn radios_tell_each_other_things_inside_the_link_and_only_of_the_right_length() {
     let mut world = World::new(20, BAD, 5);
-    world.ends[0].tell(b"too early");
+    world.ends[0].tell_radio(b"too early");
     assert!(world.run(4_000, both_up));
     for told in [&[][..], &[7; 65], &[8; 64], b"a"] {
-        world.ends[0].tell(told);
+        world.ends[0].tell_radio(told);
     }
     assert!(world.run(9_000, |world| world.told[1].len() == 2));
     assert_eq!(world.told[1], [vec![8; 64], b"a".to_vec()]);
@@ -373,13 +376,48 @@ fn t58_sealed_nonsense_ends_the_link() {
         assert!(link.arrived(&Packet { asks: true, ..Packet::default() }.write(), 0).is_ok(), "over, and quiet");
     }
     let (mut link, mut keys, mut pieces) = hostile();
-    pieces.send(keys.out.seal(&[0x40, 1, 2, 3]));
+    pieces.send(keys.out.seal(&[0x41, 1, 2, 3]));
     pieces.send(keys.out.seal(b"\x01frame"));
     exchange(&mut pieces, &mut link).expect("kinds of later versions are passed over");
     while let Some(News::Up { .. }) = link.next_news() {}
     let (mut link, _, mut pieces) = hostile();
     pieces.send(b"not sealed with the key of this link".to_vec());
     assert_eq!(exchange(&mut pieces, &mut link), Err(Broken::Refused(noise::Refused)));
+}
+
+#[test]
+fn records_beside_the_frames_arrive_in_order_and_long_ones_nowhere() {
+    let mut early = PacketLink::new(End::Dialler, 510, Instance([1; 16]), [3; 32], 0);
+    early.tell(b"nobody is there yet");
+    let mut world = World::new(20, BAD, 12);
+    assert!(world.run(4_000, both_up));
+    world.ends[0].tell(b"first");
+    world.ends[0].tell(&[1; BESIDE_BYTES_MAX + 1]);
+    world.ends[0].send(frame(0, 5_000));
+    world.ends[0].tell(&[2; BESIDE_BYTES_MAX]);
+    assert!(world.run(60_000, |world| world.beside[1].len() == 2 && world.heard[1].len() == 1));
+    assert_eq!(world.beside[1], [b"first".to_vec(), vec![2; BESIDE_BYTES_MAX]]);
+    assert_eq!(world.beside[0], Vec::<Vec<u8>>::new());
+
+    let (mut link, mut keys, mut pieces) = hostile();
+    for len in [BESIDE_BYTES_MAX + 1, 2_000] {
+        pieces.send(keys.out.seal(&[&[0x40][..], &vec![7; len]].concat()));
+    }
+    pieces.send(keys.out.seal(b"\x40short"));
+    exchange(&mut pieces, &mut link).expect("too long ones are passed over");
+    let news: Vec<News> = std::iter::from_fn(|| link.next_news()).skip(1).collect();
+    assert_eq!(news, [News::Beside(b"short".to_vec())]);
+}
+
+#[test]
+fn a_flood_beside_the_frames_waits_for_its_reader_in_bounded_memory() {
+    let (mut link, mut keys, mut pieces) = hostile();
+    for _ in 0..10_000 {
+        pieces.send(keys.out.seal(&[&[0x40][..], &[7; BESIDE_BYTES_MAX]].concat()));
+    }
+    exchange(&mut pieces, &mut link).expect("an honest flood");
+    let read = std::iter::from_fn(|| link.next_news()).filter(|news| matches!(news, News::Beside(_))).count();
+    assert!(read * BESIDE_BYTES_MAX < 128 * 1024, "{read} were taken before anybody read one");
 }
 
 #[test]

@@ -28,11 +28,15 @@ const RECORDS_AHEAD: usize = 4;
 /// What a `PeerId` of an Ed25519 key begins with; radio peers have keys of the same form.
 const PEER_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
+/// Longest record for whoever stands beside the frames.
+pub const BESIDE_BYTES_MAX: usize = 256;
+
 /// Kinds of records. Unknown ones from [`KIND_IGNORED`] on are for later versions and passed over.
 const KIND_HELLO: u8 = 0;
 const KIND_FRAME: u8 = 1;
 const KIND_FRAME_BEGINS: u8 = 2;
 const KIND_FRAME_GOES_ON: u8 = 3;
+const KIND_BESIDE: u8 = 0x40;
 const KIND_IGNORED: u8 = 0x40;
 const KIND_TOLD: u8 = 0x42;
 /// What one radio tells the other inside a link; other lengths are passed over.
@@ -80,6 +84,18 @@ pub enum News {
     Frame(Vec<u8>),
     /// The other end's radio says something to this one's.
     Told(Vec<u8>),
+    /// A record that is no frame: what the two radios agree on between themselves. At most [`BESIDE_BYTES_MAX`].
+    Beside(Vec<u8>),
+}
+
+impl News {
+    /// Bytes that wait to be fetched.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame(bytes) | Self::Beside(bytes) | Self::Told(bytes) => bytes.len(),
+            Self::Up { .. } | Self::Renamed(_) => 0,
+        }
+    }
 }
 
 /// Why a link is over.
@@ -181,6 +197,21 @@ impl PacketLink {
         self.frames.push_back(frame);
     }
 
+    /// Whether [`PacketLink::tell`] is of use: up, and not many records wait. One end that takes nothing must not make the
+    /// other one keep answers for it.
+    pub fn has_room_beside(&self) -> bool {
+        self.is_up() && self.pieces.waiting() < 2 * RECORDS_AHEAD
+    }
+
+    /// Sends a record that is no frame. Dropped where it is too long, or the link is not up.
+    pub fn tell(&mut self, beside: &[u8]) {
+        if let State::Up(keys) = &mut self.state
+            && beside.len() <= BESIDE_BYTES_MAX
+        {
+            self.pieces.send(keys.out.seal(&[&[KIND_BESIDE][..], beside].concat()));
+        }
+    }
+
     /// Takes a new name; the other end is told.
     pub fn rename(&mut self, own: Instance) {
         self.own = own;
@@ -190,7 +221,7 @@ impl PacketLink {
     }
 
     /// Tells the other end's radio something, of [`TOLD_BYTES`] bytes; dropped before the link is up.
-    pub fn tell(&mut self, told: &[u8]) {
+    pub fn tell_radio(&mut self, told: &[u8]) {
         if let State::Up(keys) = &mut self.state
             && TOLD_BYTES.contains(&told.len())
         {
@@ -273,7 +304,7 @@ impl PacketLink {
         let (&kind, body) = plain.split_first().ok_or(Broken::Nonsense)?;
         match kind {
             KIND_HELLO => self.news.push_back(News::Renamed(read_instance(body)?)),
-            KIND_FRAME if self.incoming.is_none() => self.frame_in(body.to_vec()),
+            KIND_FRAME if self.incoming.is_none() => self.unread(News::Frame(body.to_vec())),
             KIND_FRAME_BEGINS if self.incoming.is_none() => {
                 let (len, part) = body.split_at_checked(4).ok_or(Broken::Nonsense)?;
                 let len = u32::from_be_bytes(len.try_into().map_err(|_| Broken::Nonsense)?);
@@ -285,28 +316,29 @@ impl PacketLink {
                 frame.extend_from_slice(body);
                 match frame.len().cmp(&len) {
                     std::cmp::Ordering::Less if !body.is_empty() => self.incoming = Some((len, frame)),
-                    std::cmp::Ordering::Equal => self.frame_in(frame),
+                    std::cmp::Ordering::Equal => self.unread(News::Frame(frame)),
                     _ => return Err(Broken::Nonsense),
                 }
             }
-            KIND_TOLD if TOLD_BYTES.contains(&body.len()) => self.news.push_back(News::Told(body.to_vec())),
+            KIND_TOLD if TOLD_BYTES.contains(&body.len()) => self.unread(News::Told(body.to_vec())),
+            KIND_BESIDE if body.len() <= BESIDE_BYTES_MAX => self.unread(News::Beside(body.to_vec())),
             KIND_IGNORED.. => {}
             _ => return Err(Broken::Nonsense),
         }
         Ok(())
     }
 
-    fn frame_in(&mut self, frame: Vec<u8>) {
-        self.unread_bytes = self.unread_bytes.saturating_add(frame.len());
-        self.news.push_back(News::Frame(frame));
+    fn unread(&mut self, news: News) {
+        self.unread_bytes = self.unread_bytes.saturating_add(news.bytes());
+        self.news.push_back(news);
         self.pieces.set_open(self.unread_bytes < UNREAD_BYTES_MAX);
     }
 
     /// The next thing this link has to say.
     pub fn next_news(&mut self) -> Option<News> {
         let news = self.news.pop_front();
-        if let Some(News::Frame(frame)) = &news {
-            self.unread_bytes = self.unread_bytes.saturating_sub(frame.len());
+        if let Some(bytes) = news.as_ref().map(News::bytes).filter(|bytes| *bytes > 0) {
+            self.unread_bytes = self.unread_bytes.saturating_sub(bytes);
             self.pieces.set_open(self.unread_bytes < UNREAD_BYTES_MAX);
         }
         news

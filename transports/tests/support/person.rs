@@ -92,6 +92,7 @@ impl Person {
             let command = match send {
                 Send::Frame { link, bytes } => LinkCommand::Frame { link, bytes },
                 Send::Close { link } => LinkCommand::Close { link },
+                Send::Vouch { link } => LinkCommand::Vouch { link },
                 _ => continue, // there is nothing but radio
             };
             self.node.hub.commands.send(command).await.expect("the hub runs");
