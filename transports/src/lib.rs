@@ -21,6 +21,8 @@ pub mod medium;
 pub mod packets;
 mod queue;
 mod running;
+#[cfg(all(feature = "wifi_direct", target_os = "linux"))]
+pub mod wifi_direct;
 
 pub use link::{Health, LinkCommand, LinkEvent, LinkIds};
 pub use running::Running;
