@@ -57,12 +57,12 @@ async fn serve(settings: NodeSettings) -> anyhow::Result<()> {
     }
     let commands = transport.commands.clone();
     let radio = Radio::start(&settings, opened.engine().radio_power(), &transport.events_in);
-    let (radio_commands, radio_view) = (radio.commands(), radio.view());
+    let radio_view = radio.view();
     let medium = Medium {
         events: transport.events,
         commands: transport.commands,
-        radio: Some(radio_commands),
-        wifi_direct: None,
+        radio: Some(radio.commands()),
+        wifi_direct: radio.wifi_direct_commands(),
     };
     let core = Core::start(opened, medium, shutdown.clone()).context("start the core thread")?;
     use_configured_relays(&core, &settings).await;
@@ -266,6 +266,7 @@ fn shown_settings(settings: &NodeSettings) -> BTreeMap<String, Value> {
         ("transports.mdns".to_owned(), Value::from(settings.mdns)),
         ("transports.upnp".to_owned(), Value::from(settings.upnp)),
         ("transports.bluetooth".to_owned(), Value::from(settings.bluetooth)),
+        ("transports.wifi_direct".to_owned(), Value::from(settings.wifi_direct)),
         ("relays.serve".to_owned(), Value::from(settings.relay.is_some())),
     ])
 }

@@ -7,6 +7,7 @@ use silbo_transports::bluetooth::{
     self, Bluetooth, BluetoothSettings, BluetoothSnapshot, BluetoothState, Cause, HubEnds, Off,
 };
 use silbo_transports::host_radio::{self, Hub, RadioSnapshot};
+use silbo_transports::wifi_direct::{self, WifiDirect, WifiDirectSettings, WifiDirectSnapshot, WifiDirectState};
 use silbo_transports::{LinkCommand, LinkEvent, LinkIds};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -16,6 +17,8 @@ use crate::settings::NodeSettings;
 
 /// How often the battery is looked at.
 const BATTERY_EVERY: Duration = Duration::from_secs(60);
+/// Where is written down what Wi-Fi Direct has changed on this machine and has to put back.
+const LEFT_FILE: &str = "wifi-direct";
 
 /// The hub and its radios.
 pub struct Radio {
@@ -23,6 +26,7 @@ pub struct Radio {
     bluetooth: Option<Bluetooth>,
     /// Watches the battery, on a machine that has one.
     battery: Option<JoinHandle<()>>,
+    wifi_direct: Option<WifiDirect>,
     view: RadioView,
 }
 
@@ -37,6 +41,8 @@ pub struct RadioView {
     pub conditions: watch::Sender<Conditions>,
     /// The way to the radios; `None` without any.
     pub commands: Option<mpsc::Sender<LinkCommand>>,
+    /// Wi-Fi Direct.
+    pub wifi_direct: watch::Receiver<WifiDirectSnapshot>,
 }
 
 impl RadioView {
@@ -45,11 +51,14 @@ impl RadioView {
     pub fn off(why: &str) -> Self {
         let off = Off { cause: Cause::Unwanted, why: why.to_owned() };
         let off = BluetoothSnapshot { state: BluetoothState::Off(off), ..BluetoothSnapshot::default() };
+        let no_wifi = WifiDirectState::Off("Wi-Fi Direct is off: transports.wifi_direct".to_owned());
+        let no_wifi = WifiDirectSnapshot { state: no_wifi, ..WifiDirectSnapshot::default() };
         Self {
             links: watch::Sender::new(RadioSnapshot::default()).subscribe(),
             bluetooth: watch::Sender::new(off).subscribe(),
             conditions: watch::Sender::new(Conditions::default()),
             commands: None,
+            wifi_direct: watch::Sender::new(no_wifi).subscribe(),
         }
     }
 }
@@ -61,7 +70,7 @@ impl Radio {
     /// When the internet transport has ended already.
     pub fn start(settings: &NodeSettings, power: RadioPower, events: &mpsc::WeakSender<LinkEvent>) -> Self {
         let events = events.upgrade().expect("the internet transport runs");
-        let hub = host_radio::start(LinkIds::of_radios(), events);
+        let mut hub = host_radio::start(LinkIds::of_radios(), events.clone());
         let mut view = RadioView {
             links: hub.snapshot.clone(),
             commands: Some(hub.commands.clone()),
@@ -83,7 +92,24 @@ impl Radio {
         if let Some(radio) = &bluetooth {
             view.bluetooth = radio.snapshot.clone();
         }
-        Self { hub, bluetooth, battery, view }
+        let ends = if settings.wifi_direct { wifi_direct::HubEnds::of(&mut hub) } else { None };
+        let wifi_direct = ends.map(|ends| {
+            let wanted = WifiDirectSettings {
+                interface: settings.wifi_direct_interface.clone(),
+                bus: settings.wifi_direct_bus.clone(),
+                left_path: Some(settings.paths.state_dir.join(LEFT_FILE)),
+            };
+            wifi_direct::start(wanted, ends, events)
+        });
+        if let Some(wifi_direct) = &wifi_direct {
+            view.wifi_direct = wifi_direct.snapshot.clone();
+        }
+        Self { hub, bluetooth, battery, wifi_direct, view }
+    }
+
+    /// The way to links over Wi-Fi Direct.
+    pub fn wifi_direct_commands(&self) -> Option<mpsc::Sender<LinkCommand>> {
+        self.wifi_direct.as_ref().map(|wifi_direct| wifi_direct.commands.clone())
     }
 
     /// The way to the links.
@@ -100,6 +126,9 @@ impl Radio {
     pub async fn stop(self) {
         if let Some(battery) = self.battery {
             battery.abort();
+        }
+        if let Some(wifi_direct) = self.wifi_direct {
+            wifi_direct.running.stop().await;
         }
         if let Some(bluetooth) = self.bluetooth {
             bluetooth.running.stop().await;

@@ -32,6 +32,12 @@ pub struct NodeSettings {
     pub bluetooth_rotation: Duration,
     /// Whether the machine's Bluetooth name is hidden while the radio is on.
     pub bluetooth_hide_name: bool,
+    /// Whether Wi-Fi Direct groups are made with contacts near by, where there is much to move.
+    pub wifi_direct: bool,
+    /// Its interface, such as `wlan0`; `None` takes the first that can.
+    pub wifi_direct_interface: Option<String>,
+    /// Address of the D-Bus with wpa_supplicant; `None` takes the system's.
+    pub wifi_direct_bus: Option<String>,
     /// Whether QUIC is used for dialling.
     pub quic: bool,
     /// Whether TCP is used for dialling.

@@ -11,6 +11,7 @@ use silbo_protocol::step::{
 };
 use silbo_transports::bluetooth::{BluetoothState, Cause};
 use silbo_transports::internet::{multiaddr_text, peer_text};
+use silbo_transports::wifi_direct::{WifiDirectSnapshot, WifiDirectState};
 
 use super::groups::name_or_account;
 use super::members::Members;
@@ -281,6 +282,7 @@ pub(super) fn radio(view: &RadioView) -> types::RadioStatus {
         linked: neighbour.linked,
     });
     types::RadioStatus {
+        wifi_direct: wifi_direct(&view.wifi_direct.borrow()),
         bluetooth: state,
         adapter: bluetooth.adapter.clone(),
         reason: off.map(|off| off.why.clone()),
@@ -291,6 +293,20 @@ pub(super) fn radio(view: &RadioView) -> types::RadioStatus {
         links: u32::try_from(links.links.len()).unwrap_or(u32::MAX),
         items: items.collect(),
     }
+}
+
+fn wifi_direct(seen: &WifiDirectSnapshot) -> types::WifiDirectStatus {
+    use types::WifiDirectState as State;
+    let (state, reason, with, owner) = match &seen.state {
+        WifiDirectState::Starting => (State::Starting, None, None, None),
+        WifiDirectState::Off(why) => (State::Off, Some(why.clone()), None, None),
+        WifiDirectState::On => (State::On, None, None, None),
+        WifiDirectState::Busy(why) => (State::Busy, Some(why.clone()), None, None),
+        WifiDirectState::Forming(rid) => (State::Forming, None, Some(self::rid(rid)), None),
+        WifiDirectState::Group { rid, owner } => (State::Group, None, Some(self::rid(rid)), Some(*owner)),
+    };
+    let (interface, ended) = (seen.interface.clone(), seen.ended.clone());
+    types::WifiDirectStatus { state, interface, reason, with, owner, groups: seen.groups, ended }
 }
 
 /// What is carried for others.

@@ -36,6 +36,9 @@ pub const DEFAULT_FILE: &str = "\
 # bluetooth_adapter = \"\"    # such as \"hci1\"; empty: the first
 # bluetooth_rotation = \"15m\"  # how long one id is on the air, 10s to 15m
 # bluetooth_hide_name = true  # while Bluetooth is on, this machine's own name there is \"Bluetooth\"
+# wifi_direct = true        # make a Wi-Fi Direct group with a contact near by where there is much to move
+# wifi_direct_interface = \"\"  # such as \"wlan1\"; empty: the first that can
+# wifi_direct_bus = \"\"      # D-Bus address of wpa_supplicant; empty: the system bus
 # upnp = true               # ask the router for a port
 
 [relays]
@@ -98,6 +101,12 @@ pub struct TransportsSection {
     pub bluetooth_rotation: String,
     /// Hide the machine's Bluetooth name.
     pub bluetooth_hide_name: bool,
+    /// Use Wi-Fi Direct.
+    pub wifi_direct: bool,
+    /// Its interface; empty for the first that can.
+    pub wifi_direct_interface: String,
+    /// Address of the D-Bus with wpa_supplicant; empty for the system's.
+    pub wifi_direct_bus: String,
     /// Use UPnP.
     pub upnp: bool,
 }
@@ -113,6 +122,9 @@ impl Default for TransportsSection {
             bluetooth_adapter: String::new(),
             bluetooth_rotation: "15m".to_owned(),
             bluetooth_hide_name: true,
+            wifi_direct: true,
+            wifi_direct_interface: String::new(),
+            wifi_direct_bus: String::new(),
             upnp: true,
         }
     }

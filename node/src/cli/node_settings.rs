@@ -88,6 +88,9 @@ pub fn combine(
         bluetooth_rotation: config_file::rotation(&config.transports.bluetooth_rotation)
             .unwrap_or(silbo_transports::bluetooth::ROTATION),
         bluetooth_hide_name: config.transports.bluetooth_hide_name,
+        wifi_direct: config.transports.wifi_direct,
+        wifi_direct_interface: Some(config.transports.wifi_direct_interface.clone()).filter(|name| !name.is_empty()),
+        wifi_direct_bus: Some(config.transports.wifi_direct_bus.clone()).filter(|address| !address.is_empty()),
         quic: config.transports.quic,
         tcp: config.transports.tcp,
         upnp: config.transports.upnp,

@@ -160,6 +160,7 @@ pub fn mesh(value: &Value, _: &LocalTime) -> String {
         ),
         ("since start", format!("{} handed over, {} taken", number(value, "handedOver"), number(value, "taken"))),
         ("radio", value.get("radio").map_or_else(String::new, radio)),
+        ("wi-fi direct", value.pointer("/radio/wifiDirect").map_or_else(String::new, wifi_direct)),
     ])
 }
 
@@ -206,6 +207,23 @@ fn radio(value: &Value) -> String {
         }
         "off" => text(value, "reason"),
         _ => "Bluetooth is starting".to_owned(),
+    }
+}
+
+/// How far Wi-Fi Direct is, in a few words.
+fn wifi_direct(value: &Value) -> String {
+    let with = text(value, "with");
+    match text(value, "state").as_str() {
+        "on" => match text(value, "ended") {
+            why if why.is_empty() => format!("on ({})", text(value, "interface")),
+            why => format!("on ({}); the last time: {why}", text(value, "interface")),
+        },
+        "off" => text(value, "reason"),
+        "busy" => format!("busy: {}", text(value, "reason")),
+        "forming" => format!("a group with {with} is being made"),
+        "group" if flag(value, "owner") => format!("a group with {with}, of this node"),
+        "group" => format!("a group with {with}, of the other node"),
+        _ => "starting".to_owned(),
     }
 }
 

@@ -80,6 +80,46 @@ pub struct RadioStatus {
     pub links: u32,
     /// Nodes that are heard.
     pub items: Vec<RadioNeighbour>,
+    /// Wi-Fi Direct, a fast link beside the Bluetooth one while there is much to move.
+    pub wifi_direct: WifiDirectStatus,
+}
+
+/// Whether Wi-Fi Direct works, and with whom there is a group.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WifiDirectStatus {
+    /// How far it is.
+    pub state: WifiDirectState,
+    /// Its interface, when it works.
+    pub interface: Option<String>,
+    /// Why it is off or busy, in words.
+    pub reason: Option<String>,
+    /// With whom a group is being made or is there: what it was called on the air then, in hexadecimal.
+    pub with: Option<String>,
+    /// Whether this node is the owner of the group.
+    pub owner: Option<bool>,
+    /// Groups that led to a link since the node was started.
+    pub groups: u32,
+    /// Why the last attempt or group ended, in words.
+    pub ended: Option<String>,
+}
+
+/// How far Wi-Fi Direct is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WifiDirectState {
+    /// It is being started.
+    Starting,
+    /// It does not work; `reason` says why.
+    Off,
+    /// A group can be made.
+    On,
+    /// The radio is used for something else, which is left alone; `reason` says for what.
+    Busy,
+    /// A group is being made.
+    Forming,
+    /// There is a group.
+    Group,
 }
 
 /// Whether a radio works.
