@@ -557,3 +557,7 @@ struct SealedBy {
     session: crate::ids::SessionId,
     sealed: crate::session::Sealed,
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;
