@@ -75,15 +75,8 @@ fn a_backlog_of_long_texts_is_handed_to_a_link_a_window_at_a_time() {
     for _ in 0..40 {
         let body = "x".repeat(TEXT_BYTES_MAX);
         let chat = ann.chat;
-        let text = Request::Send {
-            chat,
-            body,
-            reply_to: None,
-            expire_s: None,
-            client_id: None,
-            ttl_s: None,
-            no_infra: false,
-        };
+        let text =
+            Request::Send { chat, body, reply_to: None, expire_s: None, client_id: None, ttl_s: None, no_infra: false };
         handed.extend(ends[1].ask(text).0);
     }
     let bytes: usize = handed.iter().map(Vec::len).sum();

@@ -192,8 +192,6 @@ pub struct HubEnds {
     pub wishes: watch::Receiver<Wishes>,
     /// Links are closed here.
     pub commands: mpsc::Sender<LinkCommand>,
-    /// What it says that it can do.
-    pub roles: watch::Receiver<u8>,
 }
 
 impl HubEnds {
@@ -205,7 +203,6 @@ impl HubEnds {
             links: hub.snapshot.clone(),
             wishes: hub.wishes.clone(),
             commands: hub.commands.clone(),
-            roles: hub.roles.subscribe(),
         }
     }
 
@@ -430,11 +427,6 @@ struct Calls {
 fn advert(hub: &HubEnds, secret: &[u8; 32]) -> Advert {
     let rid = hub.name.borrow().rid();
     let served = hub.links.borrow().links.iter().filter(|link| link.end == End::Listener).count();
-    let full = if served >= usize::from(SLOTS) { advert::FULL } else { 0 };
-    Advert {
-        roles: full | *hub.roles.borrow(),
-        rid,
-        load: 0,
-        digest: radio::digest(secret, &rid, hub.wishes.borrow().held),
-    }
+    let roles = if served >= usize::from(SLOTS) { advert::FULL } else { 0 };
+    Advert { roles, rid, load: 0, digest: radio::digest(secret, &rid, hub.wishes.borrow().held) }
 }

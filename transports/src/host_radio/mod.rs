@@ -40,8 +40,6 @@ pub const PIPES_MAX: usize = 32;
 pub const HALF_OPEN_MAX: usize = 8;
 /// Commands, pipes and notes that may wait for the hub.
 const WAITING_MAX: usize = 256;
-/// Bit of what a node says on the air that it can do: Wi-Fi Direct works there.
-pub const ROLE_WIFI_DIRECT: u8 = 2;
 /// Packets a radio may be ahead of a link, in either direction.
 pub const PIPE_PACKETS: usize = 64;
 /// Things radios tell each other that may wait.
@@ -164,8 +162,6 @@ pub struct Hub {
     pub wishes: watch::Receiver<Wishes>,
     /// For a radio that brings up faster links to the same nodes; `None` when it was taken.
     pub beside: Option<Beside>,
-    /// What this node says on the air that it can do: bits of `Advert.roles`.
-    pub roles: watch::Sender<u8>,
     /// Ends it.
     pub running: Running,
 }
@@ -212,16 +208,7 @@ pub fn start(link_ids: LinkIds, events: mpsc::Sender<LinkEvent>) -> Hub {
     };
     let task = tokio::spawn(state.run(commands_in, pipes_in, notes));
     let running = Running::new("radio hub", task, stop);
-    Hub {
-        commands,
-        pipes,
-        name,
-        snapshot: seen,
-        wishes: wished,
-        beside: Some(beside),
-        roles: watch::Sender::new(0),
-        running,
-    }
+    Hub { commands, pipes, name, snapshot: seen, wishes: wished, beside: Some(beside), running }
 }
 
 /// What the task of a pipe tells the hub.

@@ -98,14 +98,13 @@ pub struct WifiDirect {
 pub struct HubEnds {
     beside: Beside,
     links: watch::Receiver<RadioSnapshot>,
-    roles: watch::Sender<u8>,
 }
 
 impl HubEnds {
     /// The ends of this hub; `None` if they were taken.
     pub fn of(hub: &mut Hub) -> Option<Self> {
         let beside = hub.beside.take()?;
-        Some(Self { beside, links: hub.snapshot.clone(), roles: hub.roles.clone() })
+        Some(Self { beside, links: hub.snapshot.clone() })
     }
 }
 

@@ -17,7 +17,7 @@ use super::record::{Place, Reason};
 use super::upgrade::{Call, Input, Output, Upgrade, View};
 use super::wpa::{Problem, Wpa};
 use super::{HubEnds, WifiDirectSettings, WifiDirectSnapshot, WifiDirectState, power};
-use crate::host_radio::{Happening, ROLE_WIFI_DIRECT};
+use crate::host_radio::Happening;
 use crate::link::{LinkCommand, LinkEvent, LinkIds};
 
 /// How often wpa_supplicant is looked for, or whether the radio is free,
@@ -312,7 +312,6 @@ impl Supervisor {
                 tracing::info!(interface = wpa.name, "Wi-Fi Direct can be used");
                 self.wpa = Some(wpa);
                 self.why = None;
-                self.hub.roles.send_modify(|roles| *roles |= ROLE_WIFI_DIRECT);
                 self.handle(Input::Works(true));
                 self.look = Instant::now();
             }
@@ -353,7 +352,6 @@ impl Supervisor {
         self.why = Some(why);
         self.wpa = None;
         self.look = Instant::now() + LOOK;
-        self.hub.roles.send_modify(|roles| *roles &= !ROLE_WIFI_DIRECT);
         self.handle(Input::Works(false));
     }
 
