@@ -5,7 +5,7 @@
 //! anybody waiting. *Settled* is who was linked and shows the same digest as then, while this device, too, holds the same: a
 //! link would bring nothing. One whose link was let go is not dialled before that changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::duty::RadioPower;
 use crate::limits::{
@@ -61,6 +61,8 @@ pub struct Neighbour {
     pub at: Moment,
     not_before: Moment,
     failures: u32,
+    /// A link with it has lasted: it comes before strangers, of whom anybody can put as many on the air as they like.
+    known: bool,
 }
 
 /// What both ends held when a link ended.
@@ -118,13 +120,14 @@ impl<K: Ord + Clone> Neighbours<K> {
             return;
         }
         if self.seen.len() >= NEIGHBOURS_MAX
-            && let Some(oldest) = self.seen.iter().min_by_key(|(_, seen)| seen.at).map(|(key, _)| key.clone())
+            && let Some(oldest) =
+                self.seen.iter().min_by_key(|(_, seen)| (seen.known, seen.at)).map(|(key, _)| key.clone())
         {
             self.seen.remove(&oldest);
         }
         let courtesy = if own < heard.rid { 0 } else { DIAL_COURTESY_MS };
         let not_before = now.after_ms(courtesy + chance_ms);
-        self.seen.insert(key, Neighbour { heard, at: now, not_before, failures: 0 });
+        self.seen.insert(key, Neighbour { heard, at: now, not_before, failures: 0, known: false });
         self.news = now;
     }
 
@@ -143,6 +146,7 @@ impl<K: Ord + Clone> Neighbours<K> {
     /// A dial to it has ended, `lasted_ms` after its link came up (0: there was none). `chance` is from 0 to 255.
     pub fn ended(&mut self, key: &K, lasted_ms: u64, chance: u8, now: Moment) {
         let Some(seen) = self.seen.get_mut(key) else { return };
+        seen.known |= lasted_ms > LINK_GOOD_MS;
         seen.failures = if lasted_ms > LINK_GOOD_MS { 0 } else { (seen.failures + 1).min(8) };
         let pause = (DIAL_PAUSE_RANGE_MS.start() << seen.failures).min(*DIAL_PAUSE_RANGE_MS.end());
         seen.not_before = now.after_ms(pause / 2 + pause / 2 * u64::from(chance) / 255);
@@ -187,13 +191,18 @@ impl<K: Ord + Clone> Neighbours<K> {
     ) -> Option<Next<K>> {
         let saves = power == RadioPower::Saver;
         let settled = |seen: &Neighbour| self.settled(&seen.heard);
+        let known: BTreeSet<Rid> = self.seen.values().filter(|seen| seen.known).map(|seen| seen.heard.rid).collect();
+        // An advertisement of somebody we know, said again by somebody else.
+        let replayed = |seen: &Neighbour| !seen.known && known.contains(&seen.heard.rid);
         let ready = self.seen.iter().filter(|(key, seen)| {
             seen.not_before <= now
                 && !dialling(key)
+                && !replayed(seen)
                 && !self.linked.contains_key(&seen.heard.rid)
                 && !settled(seen).is_some_and(|settled| saves || settled.let_go)
         });
-        let best = ready.min_by_key(|(_, seen)| (settled(seen).is_some(), seen.heard.full, seen.not_before));
+        let best =
+            ready.min_by_key(|(_, seen)| (settled(seen).is_some(), seen.heard.full, !seen.known, seen.not_before));
         if taken < places {
             if let Some((key, _)) = best {
                 return Some(Next::Dial(key.clone()));
@@ -328,6 +337,26 @@ mod tests {
         near.links(&[linked(9, 0, 4_000)], Moment(4_000));
         near.links(&[], Moment(4_001));
         assert_eq!(next(&near, RadioPower::Balanced, 0, 4_001), Some(Next::Dial(9)));
+    }
+
+    #[test]
+    fn t55_somebody_known_comes_before_any_number_of_strangers_and_of_replays() {
+        let mut near = Neighbours::new(Moment(0));
+        near.heard(0, heard(9, 0), OWN, 0, Moment(0));
+        near.ended(&0, LINK_GOOD_MS + 1, 0, Moment(0));
+        for n in 1..200u8 {
+            near.heard(n, heard(if n % 2 == 0 { 9 } else { n }, 0), OWN, 0, Moment(u64::from(n)));
+        }
+        assert_eq!(next(&near, RadioPower::Balanced, 0, 10_000), Some(Next::Dial(0)));
+        let replays = near.iter().filter(|(key, seen)| **key != 0 && seen.heard.rid == [9; 6]).count();
+        assert!(replays > 10, "{replays}");
+        let mut dialled = BTreeSet::from([0]);
+        while let Some(Next::Dial(who)) =
+            near.next(RadioPower::Balanced, |key| dialled.contains(key), (0, 4), Moment(10_000))
+        {
+            assert!(who % 2 == 1, "{who} is a replay");
+            dialled.insert(who);
+        }
     }
 
     #[test]

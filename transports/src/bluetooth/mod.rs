@@ -13,6 +13,7 @@
 pub mod advert;
 mod central;
 mod connections;
+mod holders;
 mod l2cap;
 mod machine_name;
 mod peripheral;

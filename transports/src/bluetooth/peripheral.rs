@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::advert::Advert;
 use super::connections::{Connections, OnConnection};
+use super::holders::{Holders, Offence, Place};
 use super::l2cap::{self, Channels};
 use super::{CLAIM, SERVICE, SLOTS, characteristic, packet_bytes, service};
 use crate::host_radio::{Pipe, PipeEnd, pipe};
@@ -37,12 +38,17 @@ const OFF_AIR_LOOK: Duration = Duration::from_millis(20);
 const OFF_AIR_LOOKS: u32 = 50;
 /// What bluer has taken off the MTU it reports.
 const BLUER_KEEPS: usize = 5;
+/// A link that has ended sooner led to nothing.
+const LASTED: Duration = Duration::from_secs(6);
+/// Devices that wait to be sent away; more are when they go on.
+const AWAY_MAX: usize = 8;
 /// Writes that wait for a slot; more are dropped and sent again.
 const WRITES_MAX: usize = 64;
 
 /// The served slots. Dropping it ends them.
 pub(super) struct Served {
     _applications: Vec<ApplicationHandle>,
+    _sends_away: JoinSet<()>,
     _slots: JoinSet<()>,
 }
 
@@ -89,27 +95,33 @@ pub(super) async fn serve(
     connections: &Connections,
     channels: Option<&Channels>,
 ) -> bluer::Result<Served> {
+    let holders = Holders::default();
+    let (away, sent_away) = mpsc::channel(AWAY_MAX);
+    let mut sends_away = JoinSet::new();
+    sends_away.spawn(send_away(adapter.clone(), sent_away));
     let mut slots = JoinSet::new();
     let mut applications = Vec::new();
     for slot in 0..SLOTS {
         // Each on its own, under the same numbers everywhere: those of one application are given in an order that is another in
         // every process, and grow with each start. bluetoothd answers everybody with them, and with a hash over them.
         let handle = NonZeroU16::new(HANDLES + HANDLES_OF_A_SLOT * u16::from(slot));
-        let mut offered = offer(slot, handle);
+        let offer = |handle| offer(slot, handle, &holders, &away);
+        let mut offered = offer(handle);
         let application = match adapter.serve_gatt_application(std::mem::take(&mut offered.application)).await {
             Ok(application) => application,
             Err(problem) => {
                 tracing::info!(%problem, "the numbers of the services are taken: this machine can be told by others");
-                offered = offer(slot, None);
+                offered = offer(None);
                 adapter.serve_gatt_application(std::mem::take(&mut offered.application)).await?
             }
         };
         applications.push(application);
         let (adapter, pipes, connections) = (adapter.clone(), pipes.clone(), connections.clone());
-        let slot = Slot { adapter, pipes, connections, channels: channels.cloned(), held: None };
+        let (channels, holders) = (channels.cloned(), holders.clone());
+        let slot = Slot { slot, adapter, pipes, connections, channels, holders, held: None };
         slots.spawn(slot.run(offered.writes, offered.control));
     }
-    Ok(Served { _applications: applications, _slots: slots })
+    Ok(Served { _applications: applications, _sends_away: sends_away, _slots: slots })
 }
 
 /// A slot as it is offered, and what comes of it.
@@ -119,16 +131,27 @@ struct Offered {
     control: CharacteristicControl,
 }
 
-fn offer(slot: u8, handle: Option<NonZeroU16>) -> Offered {
+fn offer(slot: u8, handle: Option<NonZeroU16>, holders: &Holders, away: &mpsc::Sender<Address>) -> Offered {
     let (writes_in, writes) = mpsc::channel(WRITES_MAX);
     let (control, control_handle) = characteristic_control();
+    let (holders, away) = (holders.clone(), away.clone());
     let both_ways = Characteristic {
         uuid: characteristic(slot),
         write: Some(CharacteristicWrite {
             write: true,
             write_without_response: true,
             method: CharacteristicWriteMethod::Fun(Box::new(move |bytes, request| {
-                written(writes_in.clone(), request.device_address, bytes).boxed()
+                let device = request.device_address;
+                if bytes != CLAIM && !holders.holds(slot, device) {
+                    // Not even queued: it would take the room of whoever holds the slot.
+                    if holders.offended(device, Offence::ForeignPacket, Instant::now())
+                        && away.try_send(device).is_err()
+                    {
+                        tracing::trace!("others are sent away already");
+                    }
+                    return async { Err(ReqError::NotPermitted) }.boxed();
+                }
+                written(writes_in.clone(), device, bytes).boxed()
             })),
             ..CharacteristicWrite::default()
         }),
@@ -143,6 +166,17 @@ fn offer(slot: u8, handle: Option<NonZeroU16>) -> Offered {
     let (uuid, characteristics) = (service(slot), vec![both_ways]);
     let service = Service { uuid, handle, primary: true, characteristics, ..Service::default() };
     Offered { application: Application { services: vec![service], ..Application::default() }, writes, control }
+}
+
+/// Ends the connections of devices that offend.
+async fn send_away(adapter: Adapter, mut devices: mpsc::Receiver<Address>) {
+    while let Some(device) = devices.recv().await {
+        tracing::debug!("a device that floods is sent away");
+        let gone = async { adapter.device(device)?.disconnect().await };
+        if let Err(problem) = gone.await {
+            tracing::debug!(%problem, "it could not be sent away");
+        }
+    }
 }
 
 async fn written(writes: mpsc::Sender<Write>, device: Address, bytes: Vec<u8>) -> Result<(), ReqError> {
@@ -167,15 +201,18 @@ async fn comes(
 
 /// One slot and who has it.
 struct Slot {
+    slot: u8,
     adapter: Adapter,
     pipes: mpsc::Sender<Pipe>,
     connections: Connections,
     channels: Option<Channels>,
+    holders: Holders,
     held: Option<Held>,
 }
 
 struct Held {
     device: Address,
+    place: Place,
     on: OnConnection,
     end: PipeEnd,
     /// Until the central listens.
@@ -187,6 +224,7 @@ struct Held {
     carries: Option<BoxFuture<'static, ()>>,
     /// When the slot is free again unless somebody listens.
     until: Instant,
+    since: Instant,
 }
 
 enum Happened {
@@ -195,6 +233,7 @@ enum Happened {
     Packet(Option<Vec<u8>>),
     Channel(Option<SeqPacket>),
     Unheard,
+    GivesWay,
     Left,
 }
 
@@ -209,7 +248,11 @@ impl Slot {
                 Happened::Packet(Some(packet)) => self.send(&packet).await,
                 Happened::Packet(None) => self.hang_up().await,
                 Happened::Channel(channel) => self.on_channel(channel),
-                Happened::Unheard => self.held = None,
+                Happened::Unheard => {
+                    self.count_claim();
+                    self.held = None;
+                }
+                Happened::GivesWay => self.hang_up().await,
                 Happened::Left => {
                     if let Some(held) = &mut self.held {
                         // Another subscriber replaces the session; its own end of it comes next, or the central is gone.
@@ -227,11 +270,12 @@ impl Slot {
                 event = control.next() => Happened::Listens(event),
             };
         };
-        let Held { end, writer, until, channel, carries, .. } = held;
+        let Held { place, end, writer, until, channel, carries, .. } = held;
         if let Some(carries) = carries {
             return tokio::select! {
                 write = writes.recv() => Happened::Write(write),
                 event = control.next() => Happened::Listens(event),
+                () = place.gives_way.cancelled() => Happened::GivesWay,
                 () = carries => Happened::Packet(None),
             };
         }
@@ -239,11 +283,13 @@ impl Slot {
             None => tokio::select! {
                 write = writes.recv() => Happened::Write(write),
                 event = control.next() => Happened::Listens(event),
+                () = place.gives_way.cancelled() => Happened::GivesWay,
                 () = sleep_until(*until) => Happened::Unheard,
             },
             Some(writer) => tokio::select! {
                 write = writes.recv() => Happened::Write(write),
                 event = control.next() => Happened::Listens(event),
+                () = place.gives_way.cancelled() => Happened::GivesWay,
                 packet = end.outgoing.recv() => Happened::Packet(packet),
                 Some(channel) = comes(channel) => Happened::Channel(channel.ok()),
                 _ = writer.closed() => Happened::Left,
@@ -260,16 +306,19 @@ impl Slot {
             }
             return;
         };
-        let free = self.held.as_ref().is_none_or(|held| held.device == write.device);
-        if free {
+        // On the connection before the slot: what the device held before does not end it.
+        let on = self.connections.enter(write.device.0);
+        let place = self.holders.claim(self.slot, write.device, Instant::now());
+        let free = place.is_some();
+        if let Some(place) = place {
             // Somebody who claims its own slot again has lost the link it had there. bluetoothd 5.66 may go on with the session
             // it had, without a word: the link begins on that one, until another is opened.
             let session = self.held.take().and_then(|held| held.writer);
             let (pipe, end) = pipe(End::Listener, packet_bytes(0), AHEAD);
-            let until = Instant::now() + UNHEARD;
-            let on = self.connections.enter(write.device.0);
-            let (device, pipe) = (write.device, Some(pipe));
-            self.held = Some(Held { device, on, end, pipe, writer: None, channel: None, carries: None, until });
+            let since = Instant::now();
+            let (device, pipe, until) = (write.device, Some(pipe), since + UNHEARD);
+            let (writer, channel, carries) = (None, None, None);
+            self.held = Some(Held { device, place, on, end, pipe, writer, channel, carries, until, since });
             if let Some(session) = session {
                 self.on_listens(session);
             }
@@ -318,8 +367,18 @@ impl Slot {
         }
     }
 
+    /// A slot that was claimed for nothing is counted.
+    fn count_claim(&self) {
+        if let Some(held) = self.held.as_ref().filter(|held| held.since.elapsed() < LASTED)
+            && self.holders.offended(held.device, Offence::Claim, Instant::now())
+        {
+            tracing::debug!("a device claims slots for nothing");
+        }
+    }
+
     /// The link is over; so is the connection, unless it carries another.
     async fn hang_up(&mut self) {
+        self.count_claim();
         let Some(Held { device, on, .. }) = self.held.take() else { return };
         drop(on);
         if self.connections.used(device.0) {
