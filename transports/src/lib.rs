@@ -5,7 +5,8 @@
 //!          ◀──LinkEvent────
 //! ```
 //! [`link`] holds the two enums every medium speaks, [`medium`] what a medium is like, [`internet`] rust-libp2p over
-//! the internet and the local network, [`loopback`] two ends in one process.
+//! the internet and the local network, [`host_radio`] radios that carry packets (`bluetooth` on Linux), `wifi_direct` a fast
+//! link beside those, [`loopback`] two ends in one process.
 //! Nothing here reads a frame: bytes go in and come out whole. Peers are transport keys, disposable, never a person.
 
 #![forbid(unsafe_code)]

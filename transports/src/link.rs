@@ -176,3 +176,20 @@ pub fn is_radio(link: LinkId) -> bool {
 pub fn is_wifi_direct(link: LinkId) -> bool {
     link.0 > WIFI_DIRECT_LINKS_FROM
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_each_medium_is_known_by_its_name() {
+        let (internet, radio, wifi) = (LinkIds::default(), LinkIds::of_radios(), LinkIds::of_wifi_direct());
+        for _ in 0..3 {
+            let of = |ids: &LinkIds| {
+                let link = ids.next_id();
+                (is_radio(link), is_wifi_direct(link))
+            };
+            assert_eq!([of(&internet), of(&radio), of(&wifi)], [(false, false), (true, false), (false, true)]);
+        }
+    }
+}

@@ -265,13 +265,13 @@ proptest! {
             upgrade.handle(input, now);
             for output in outputs(&mut upgrade) {
                 let Output::Do(call) = output else { continue };
-                let sense = match (&last, &call) {
+                let sense = matches!(
+                    (&last, &call),
                     (None | Some(Call::Leave), Call::Prepare)
-                    | (Some(Call::Prepare), Call::Join(_))
-                    | (Some(Call::Join(_)), Call::Link { .. })
-                    | (Some(Call::Prepare | Call::Join(_) | Call::Link { .. }), Call::Leave) => true,
-                    _ => false,
-                };
+                        | (Some(Call::Prepare), Call::Join(_))
+                        | (Some(Call::Join(_)), Call::Link { .. })
+                        | (Some(Call::Prepare | Call::Join(_) | Call::Link { .. }), Call::Leave)
+                );
                 prop_assert!(sense, "{:?} after {:?}", call, last);
                 if let Call::Link { theirs, .. } = &call {
                     prop_assert!(theirs.address.is_unicast_link_local() && theirs.port != 0);

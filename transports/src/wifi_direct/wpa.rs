@@ -128,6 +128,11 @@ fn postfix(name: &str) -> String {
     format!("-{name}")
 }
 
+/// Whether a group with this name on the air is of an attempt with these names.
+fn is_of(ssid: &[u8], names: &[Name]) -> bool {
+    names.iter().any(|name| ssid.ends_with(postfix(&name.text()).as_bytes()))
+}
+
 impl Wpa {
     /// The interface that is wanted, or the first one with Wi-Fi Direct. `address` is that of the bus; `None` takes the
     /// system's.
@@ -268,7 +273,9 @@ impl Wpa {
                 }
                 "GroupStarted" if asked.is_some() => {
                     let started: Dict = message.body().deserialize()?;
-                    return self.group(&started).await;
+                    if let Some(group) = self.group(&started, &[plan.own, plan.theirs]).await? {
+                        return Ok(group);
+                    }
                 }
                 _ => {}
             }
@@ -316,12 +323,18 @@ impl Wpa {
         self.call::<_, String>(&self.path, P2P, "Connect", &(how,)).await.map(drop)
     }
 
-    async fn group(&self, started: &Dict) -> Result<Group, Problem> {
+    /// The group that has started; `None` if it is somebody else's, begun in the same moment.
+    async fn group(&self, started: &Dict, names: &[Name]) -> Result<Option<Group>, Problem> {
         let value = |name| started.get(name).cloned().ok_or(Problem::Strange);
         let path = OwnedObjectPath::try_from(value("interface_object")?)?;
+        let group = OwnedObjectPath::try_from(value("group_object")?)?;
         let owner = String::try_from(value("role")?)? == "GO";
+        let ssid: Vec<u8> = self.get(&group, GROUP, "SSID").await?;
+        if !is_of(&ssid, names) {
+            return Ok(None);
+        }
         let name: String = self.get(&path, INTERFACE, "Ifname").await?;
-        Ok(Group { path, name, owner })
+        Ok(Some(Group { path, name, owner }))
     }
 
     /// The group whose name on the air ends in one of these names, if there is one: it is of an attempt with them.
@@ -331,7 +344,7 @@ impl Wpa {
         for path in paths {
             let Ok(group) = self.get::<OwnedObjectPath>(&path, P2P, "Group").await else { continue };
             let Ok(ssid) = self.get::<Vec<u8>>(&group, GROUP, "SSID").await else { continue };
-            if names.iter().any(|name| ssid.ends_with(postfix(&name.text()).as_bytes())) {
+            if is_of(&ssid, names) {
                 let name: String = self.get(&path, INTERFACE, "Ifname").await?;
                 let owner = self.get::<String>(&path, P2P, "Role").await? == "GO";
                 return Ok(Some(Group { path, name, owner }));
@@ -377,5 +390,22 @@ impl Wpa {
     {
         let answer = self.bus.call_method(Some(SERVICE), path.as_ref(), Some(interface), method, body).await?;
         Ok(answer.body().deserialize()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_ours_by_the_name_of_its_owner_only() {
+        let names = [Name([0xab; 8]), Name([1; 8])];
+        assert!(is_of(b"DIRECT-xy-abababababababab", &names));
+        assert!(is_of(b"DIRECT-xy-0101010101010101", &names));
+        for other in
+            [&b"DIRECT-xy"[..], b"DIRECT-xy-0202020202020202", b"0101010101010101", b"DIRECT-xy-abababababababab2"]
+        {
+            assert!(!is_of(other, &names));
+        }
     }
 }
