@@ -98,6 +98,7 @@ impl Radio {
                 interface: settings.wifi_direct_interface.clone(),
                 bus: settings.wifi_direct_bus.clone(),
                 left_path: Some(settings.paths.state_dir.join(LEFT_FILE)),
+                conditions: view.conditions.subscribe(),
             };
             wifi_direct::start(wanted, ends, events)
         });

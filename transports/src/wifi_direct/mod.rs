@@ -24,6 +24,7 @@ mod upgrade_tests;
 use std::path::PathBuf;
 
 use rand::Rng as _;
+use silbo_protocol::radio::Conditions;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ use supervisor::Supervisor;
 const COMMANDS_MAX: usize = 256;
 
 /// Settings.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct WifiDirectSettings {
     /// `wlan0` and so on; `None` takes the first that wpa_supplicant has with Wi-Fi Direct.
     pub interface: Option<String>,
@@ -44,6 +45,8 @@ pub struct WifiDirectSettings {
     pub bus: Option<String>,
     /// Where is written down what has to be taken back after a crash.
     pub left_path: Option<PathBuf>,
+    /// The battery decides who would rather own a group; may change.
+    pub conditions: watch::Receiver<Conditions>,
 }
 
 /// Whether it works.

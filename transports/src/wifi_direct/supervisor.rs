@@ -91,6 +91,8 @@ impl Supervisor {
         seed: [u8; 32],
     ) -> Self {
         let now = Instant::now();
+        let conditions = settings.conditions.clone();
+        let intent = Box::new(move || power::intent(conditions.borrow().battery));
         Self {
             settings,
             hub,
@@ -98,7 +100,7 @@ impl Supervisor {
             commands,
             snapshot,
             ids: LinkIds::of_wifi_direct(),
-            upgrade: Upgrade::new(seed, power::intent),
+            upgrade: Upgrade::new(seed, intent),
             wpa: None,
             why: None,
             made: None,
@@ -285,7 +287,7 @@ impl Supervisor {
     /// Looks for wpa_supplicant, or at what it does.
     fn look(&mut self) {
         let Some(wpa) = self.wpa.clone() else {
-            let WifiDirectSettings { interface, bus, left_path } = self.settings.clone();
+            let WifiDirectSettings { interface, bus, left_path, .. } = self.settings.clone();
             self.job = Some(Box::pin(async move {
                 Done::Opened(open(bus.as_deref(), interface.as_deref(), left_path.as_ref()).await)
             }));

@@ -166,7 +166,7 @@ struct Attempt {
 /// All of it. At most one attempt.
 pub struct Upgrade {
     chance: Chance,
-    intent: fn() -> u8,
+    intent: Box<dyn Fn() -> u8 + Send>,
     works: bool,
     attempt: Option<Attempt>,
     failures: u32,
@@ -179,7 +179,7 @@ pub struct Upgrade {
 
 impl Upgrade {
     /// Nothing under way. `intent` says how much this machine wants to be the owner, 0 to 14.
-    pub fn new(seed: [u8; 32], intent: fn() -> u8) -> Self {
+    pub fn new(seed: [u8; 32], intent: Box<dyn Fn() -> u8 + Send>) -> Self {
         Self {
             chance: Chance::from_seed(seed),
             intent,

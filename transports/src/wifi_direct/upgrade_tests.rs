@@ -9,7 +9,7 @@ use super::upgrade::{Call, Input, Output, Plan, Upgrade, View};
 const LINK: LinkId = LinkId(7);
 
 fn end(seed: u8, intent: fn() -> u8) -> Upgrade {
-    let mut upgrade = Upgrade::new([seed; 32], intent);
+    let mut upgrade = Upgrade::new([seed; 32], Box::new(intent));
     upgrade.handle(Input::Works(true), 0);
     upgrade
 }
