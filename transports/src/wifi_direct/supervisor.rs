@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use silbo_protocol::ids::{LinkId, PeerKey};
+use silbo_protocol::ids::LinkId;
+use silbo_protocol::input::Route;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -236,14 +237,15 @@ impl Supervisor {
     }
 
     /// Something in the QUIC of the group. Only links and their frames are of interest, and only with whom it was agreed.
-    fn on_event(&mut self, event: LinkEvent) {
+    fn on_event(&mut self, mut event: LinkEvent) {
         let Some(made) = &self.made else { return };
-        match &event {
-            LinkEvent::Up { link, peer, .. } => {
+        match &mut event {
+            LinkEvent::Up { link, peer, route, .. } => {
                 if made.peer.as_ref() != Some(peer) {
                     self.command = Some(LinkCommand::Close { link: *link });
                     return;
                 }
+                *route = Route::Radio; // QUIC sees the loopback and knows no better
                 self.links.insert(*link);
                 self.groups = self.groups.saturating_add(u32::from(matches!(self.upgrade.view(), View::Forming(_))));
                 self.handle(Input::Linked);
@@ -257,9 +259,8 @@ impl Supervisor {
                 }
             }
             LinkEvent::Frame { link, .. } if self.links.contains(link) => self.handle(Input::Moved),
-            LinkEvent::Route { link, .. } if self.links.contains(link) => {}
             LinkEvent::DialFailed { peer } => {
-                let wanted = self.links.is_empty() && made.peer.as_ref() == Some::<&PeerKey>(peer);
+                let wanted = self.links.is_empty() && made.peer.as_ref() == Some(peer);
                 self.dial_at = wanted.then(|| Instant::now() + DIAL_AGAIN);
                 return;
             }
