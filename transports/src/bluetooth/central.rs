@@ -25,7 +25,7 @@ use super::l2cap::{self, Channels};
 use super::{
     BluetoothSnapshot, CLAIM, Calls, HubEnds, Neighbour, RadioError, SERVICE, SLOTS, characteristic, packet_bytes,
 };
-use crate::host_radio::{PipeEnd, RadioLink, pipe};
+use crate::host_radio::{PipeEnd, RadioLink, TAKEN_AT_ONCE, pipe};
 use crate::packets::End;
 
 /// Connections this end may have dialled.
@@ -370,6 +370,7 @@ async fn dial(
         *up = Some(Instant::now());
         let (pipe, end) = pipe(End::Dialler, packet_bytes(peripheral.mtu().into()), AHEAD);
         let PipeEnd { incoming, mut outgoing, packet_bytes: size, tell: _, mut told } = end;
+        let mut packets = Vec::with_capacity(TAKEN_AT_ONCE);
         let mut channel = None;
         let mut carries = None;
         if hub.pipes.try_send(pipe).is_err() {
@@ -377,10 +378,14 @@ async fn dial(
         }
         loop {
             tokio::select! {
-                packet = outgoing.recv(), if carries.is_none() => match packet {
-                    Some(packet) => peripheral.write(characteristic, &packet, WriteType::WithoutResponse).await?,
-                    None => return Ok(()),
-                },
+                taken = outgoing.recv_many(&mut packets, TAKEN_AT_ONCE), if carries.is_none() => {
+                    if taken == 0 {
+                        return Ok(());
+                    }
+                    for packet in packets.drain(..) {
+                        peripheral.write(characteristic, &packet, WriteType::WithoutResponse).await?;
+                    }
+                }
                 notification = notifications.next() => match notification {
                     Some(notification) if notification.uuid == characteristic.uuid => {
                         // What finds no room is sent again.

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connections::Connections;
+use crate::host_radio::TAKEN_AT_ONCE;
 use crate::packets::packet::{PACKET_BYTES_MAX, PACKET_BYTES_MIN};
 
 /// The same at every node, so that it tells none from another. From the dynamic range of LE (Core Specification vol. 3
@@ -206,9 +207,12 @@ impl Channels {
         let _open = self.open.enter(device);
         let began = Instant::now();
         let out = async {
-            while let Some(packet) = outgoing.recv().await {
-                if let Err(problem) = channel.send(&packet).await {
-                    return Some(problem);
+            let mut packets = Vec::with_capacity(TAKEN_AT_ONCE);
+            while outgoing.recv_many(&mut packets, TAKEN_AT_ONCE).await > 0 {
+                for packet in packets.drain(..) {
+                    if let Err(problem) = channel.send(&packet).await {
+                        return Some(problem);
+                    }
                 }
             }
             None

@@ -23,7 +23,7 @@ use super::connections::{Connections, OnConnection};
 use super::holders::{Holders, Offence, Place};
 use super::l2cap::{self, Channels};
 use super::{CLAIM, SERVICE, SLOTS, characteristic, packet_bytes, service};
-use crate::host_radio::{Pipe, PipeEnd, pipe};
+use crate::host_radio::{Pipe, PipeEnd, TAKEN_AT_ONCE, pipe};
 use crate::packets::End;
 
 /// A slot that was claimed and is not listened to is free again after this long.
@@ -189,6 +189,13 @@ async fn written(writes: mpsc::Sender<Write>, device: Address, bytes: Vec<u8>) -
     if granted.await.unwrap_or(false) { Ok(()) } else { Err(ReqError::NotPermitted) }
 }
 
+/// The next packets; none when the link is over. Cancelling loses nothing.
+async fn some_of(outgoing: &mut mpsc::Receiver<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut packets = Vec::with_capacity(TAKEN_AT_ONCE);
+    outgoing.recv_many(&mut packets, TAKEN_AT_ONCE).await;
+    packets
+}
+
 /// The channel that is waited for, or `None` at once.
 async fn comes(
     channel: &mut Option<oneshot::Receiver<SeqPacket>>,
@@ -230,7 +237,8 @@ struct Held {
 enum Happened {
     Write(Option<Write>),
     Listens(Option<CharacteristicControlEvent>),
-    Packet(Option<Vec<u8>>),
+    /// None: the link is over.
+    Packets(Vec<Vec<u8>>),
     Channel(Option<SeqPacket>),
     Unheard,
     GivesWay,
@@ -245,8 +253,8 @@ impl Slot {
                 Happened::Write(Some(write)) => self.on_write(write),
                 Happened::Listens(Some(CharacteristicControlEvent::Notify(writer))) => self.on_listens(writer),
                 Happened::Listens(Some(_)) => {}
-                Happened::Packet(Some(packet)) => self.send(&packet).await,
-                Happened::Packet(None) => self.hang_up().await,
+                Happened::Packets(packets) if packets.is_empty() => self.hang_up().await,
+                Happened::Packets(packets) => self.send(&packets).await,
                 Happened::Channel(channel) => self.on_channel(channel),
                 Happened::Unheard => {
                     self.count_claim();
@@ -276,7 +284,7 @@ impl Slot {
                 write = writes.recv() => Happened::Write(write),
                 event = control.next() => Happened::Listens(event),
                 () = place.gives_way.cancelled() => Happened::GivesWay,
-                () = carries => Happened::Packet(None),
+                () = carries => Happened::Packets(Vec::new()),
             };
         }
         match writer {
@@ -290,7 +298,7 @@ impl Slot {
                 write = writes.recv() => Happened::Write(write),
                 event = control.next() => Happened::Listens(event),
                 () = place.gives_way.cancelled() => Happened::GivesWay,
-                packet = end.outgoing.recv() => Happened::Packet(packet),
+                packets = some_of(&mut end.outgoing) => Happened::Packets(packets),
                 Some(channel) = comes(channel) => Happened::Channel(channel.ok()),
                 _ = writer.closed() => Happened::Left,
             },
@@ -357,12 +365,15 @@ impl Slot {
         held.carries = Some(channels.clone().carry(channel, held.device.0, incoming, outgoing).boxed());
     }
 
-    async fn send(&mut self, packet: &[u8]) {
+    async fn send(&mut self, packets: &[Vec<u8>]) {
         let Some(writer) = self.held.as_ref().and_then(|held| held.writer.as_ref()) else { return };
-        if let Err(problem) = writer.send(packet).await {
-            tracing::debug!(%problem, "a notification could not be sent");
-            if let Some(held) = &mut self.held {
-                (held.writer, held.until) = (None, Instant::now() + Duration::from_secs(1));
+        for packet in packets {
+            if let Err(problem) = writer.send(packet).await {
+                tracing::debug!(%problem, "a notification could not be sent");
+                if let Some(held) = &mut self.held {
+                    (held.writer, held.until) = (None, Instant::now() + Duration::from_secs(1));
+                }
+                return;
             }
         }
     }

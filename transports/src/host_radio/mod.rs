@@ -42,6 +42,8 @@ pub const HALF_OPEN_MAX: usize = 8;
 const WAITING_MAX: usize = 256;
 /// Packets a radio may be ahead of a link, in either direction.
 pub const PIPE_PACKETS: usize = 64;
+/// Packets a radio takes at a time, so that a link is not woken for each of them.
+pub const TAKEN_AT_ONCE: usize = 8;
 /// Things radios tell each other that may wait.
 const TOLD_AHEAD: usize = 4;
 

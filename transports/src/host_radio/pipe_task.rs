@@ -87,6 +87,8 @@ impl PipeTask {
         let mut packet = None;
         let mut queued = 0;
         let mut tells = true;
+        // Read once a turn: the clock is a system call on some machines.
+        let mut at = now();
         loop {
             if event.is_none()
                 && let Some(news) = link.next_news()
@@ -95,7 +97,7 @@ impl PipeTask {
                 continue;
             }
             if packet.is_none() {
-                packet = link.next_packet(now())?;
+                packet = link.next_packet(at)?;
             }
             let (waiting, left) = link.queued();
             if left < queued {
@@ -115,7 +117,11 @@ impl PipeTask {
                     (Ok(permit), Some(packet)) => permit.send(packet),
                     _ => return Err(Over::Gone),
                 },
-                arrived = self.pipe.incoming.recv(), if !link.is_full() => link.arrived(&arrived.ok_or(Over::Gone)?, now())?,
+                arrived = self.pipe.incoming.recv(), if !link.is_full() => {
+                    at = now();
+                    link.arrived(&arrived.ok_or(Over::Gone)?, at)?;
+                    continue;
+                }
                 frame = self.drain.next(), if link.is_up() && waiting < FRAMES_AHEAD => {
                     let frame = frame.ok_or(Over::Closed)?;
                     self.used.now();
@@ -134,6 +140,7 @@ impl PipeTask {
                 () = self.pipe.outgoing.closed() => return Err(Over::Gone),
                 () = sleep_until(wake), if packet.is_none() => {}
             }
+            at = now();
         }
     }
 
