@@ -263,7 +263,7 @@ fn read_offer(offer: &[u8]) -> Option<(u16, Token)> {
     (PSM_LE_DYN_START..=PSM_LE_MAX).contains(&psm).then_some((psm, token.try_into().ok()?))
 }
 
-const _: () = assert!(*crate::packets::link::TOLD_BYTES.end() >= OFFER_BYTES);
+const _: () = assert!(crate::packets::link::TOLD_BYTES_MAX >= OFFER_BYTES);
 
 #[cfg(test)]
 mod tests {

@@ -73,7 +73,7 @@ pub struct PipeEnd {
     pub outgoing: mpsc::Receiver<Vec<u8>>,
     /// The radio says here when the size of packets changes.
     pub packet_bytes: watch::Sender<usize>,
-    /// The radio says here what the other end's radio is to know, of [`TOLD_BYTES`](crate::packets::link::TOLD_BYTES) bytes.
+    /// The radio says here what the other end's radio is to know, at most [`TOLD_BYTES_MAX`](crate::packets::link::TOLD_BYTES_MAX) bytes.
     pub tell: mpsc::Sender<Vec<u8>>,
     /// What the other end's radio says.
     pub told: mpsc::Receiver<Vec<u8>>,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LastUse, Note, Pipe};
 use crate::link::LinkEvent;
-use crate::packets::{Broken, Instance, News, PacketLink};
+use crate::packets::{Addressee, Broken, Instance, News, PacketLink};
 use crate::queue::Drain;
 
 /// Frames cut ahead inside the link; the others wait in the bounded queue.
@@ -128,12 +128,12 @@ impl PipeTask {
                     queued += frame.len();
                     link.send(frame);
                 }
-                Some(record) = self.beside.recv(), if link.has_room_beside() => link.tell(&record),
+                Some(record) = self.beside.recv(), if link.has_room_beside() => link.tell(Addressee::Hub, &record),
                 Ok(()) = self.pipe.packet_bytes.changed() => {
                     link.set_packet_bytes(*self.pipe.packet_bytes.borrow_and_update());
                 }
                 told = self.pipe.to_tell.recv(), if *up && tells => match told {
-                    Some(told) => link.tell_radio(&told),
+                    Some(told) => link.tell(Addressee::Radio, &told),
                     None => tells = false,
                 },
                 Ok(()) = self.name.changed() => link.rename(*self.name.borrow_and_update()),
@@ -165,13 +165,13 @@ impl PipeTask {
                 self.used.now();
                 Ok(Some(LinkEvent::Frame { link, bytes }))
             }
-            News::Told(told) => {
+            News::Told(Addressee::Radio, told) => {
                 if self.pipe.told.try_send(told).is_err() {
                     tracing::trace!(%link, "nobody listens to what the other radio tells");
                 }
                 Ok(None)
             }
-            News::Beside(bytes) => {
+            News::Told(Addressee::Hub, bytes) => {
                 self.notes.send(Note::Beside { link, bytes }).await.map_err(|_| Over::Closed)?;
                 Ok(None)
             }

@@ -114,8 +114,8 @@ impl World {
                     }
                 }
                 News::Frame(frame) => self.heard[at].push_back(frame),
-                News::Told(told) => self.told[at].push(told),
-                News::Beside(record) => self.beside[at].push(record),
+                News::Told(Addressee::Radio, told) => self.told[at].push(told),
+                News::Told(Addressee::Hub, record) => self.beside[at].push(record),
             }
         }
         loop {
@@ -179,10 +179,10 @@ fn a_new_name_is_told_inside_the_link() {
 #[test]
 fn radios_tell_each_other_things_inside_the_link_and_only_of_the_right_length() {
     let mut world = World::new(20, BAD, 5);
-    world.ends[0].tell_radio(b"too early");
+    world.ends[0].tell(Addressee::Radio, b"too early");
     assert!(world.run(4_000, both_up));
     for told in [&[][..], &[7; 65], &[8; 64], b"a"] {
-        world.ends[0].tell_radio(told);
+        world.ends[0].tell(Addressee::Radio, told);
     }
     assert!(world.run(9_000, |world| world.told[1].len() == 2));
     assert_eq!(world.told[1], [vec![8; 64], b"a".to_vec()]);
@@ -388,13 +388,13 @@ fn t58_sealed_nonsense_ends_the_link() {
 #[test]
 fn records_beside_the_frames_arrive_in_order_and_long_ones_nowhere() {
     let mut early = PacketLink::new(End::Dialler, 510, Instance([1; 16]), [3; 32], 0);
-    early.tell(b"nobody is there yet");
+    early.tell(Addressee::Hub, b"nobody is there yet");
     let mut world = World::new(20, BAD, 12);
     assert!(world.run(4_000, both_up));
-    world.ends[0].tell(b"first");
-    world.ends[0].tell(&[1; BESIDE_BYTES_MAX + 1]);
+    world.ends[0].tell(Addressee::Hub, b"first");
+    world.ends[0].tell(Addressee::Hub, &[1; BESIDE_BYTES_MAX + 1]);
     world.ends[0].send(frame(0, 5_000));
-    world.ends[0].tell(&[2; BESIDE_BYTES_MAX]);
+    world.ends[0].tell(Addressee::Hub, &[2; BESIDE_BYTES_MAX]);
     assert!(world.run(60_000, |world| world.beside[1].len() == 2 && world.heard[1].len() == 1));
     assert_eq!(world.beside[1], [b"first".to_vec(), vec![2; BESIDE_BYTES_MAX]]);
     assert_eq!(world.beside[0], Vec::<Vec<u8>>::new());
@@ -406,7 +406,7 @@ fn records_beside_the_frames_arrive_in_order_and_long_ones_nowhere() {
     pieces.send(keys.out.seal(b"\x40short"));
     exchange(&mut pieces, &mut link).expect("too long ones are passed over");
     let news: Vec<News> = std::iter::from_fn(|| link.next_news()).skip(1).collect();
-    assert_eq!(news, [News::Beside(b"short".to_vec())]);
+    assert_eq!(news, [News::Told(Addressee::Hub, b"short".to_vec())]);
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn a_flood_beside_the_frames_waits_for_its_reader_in_bounded_memory() {
         pieces.send(keys.out.seal(&[&[0x40][..], &[7; BESIDE_BYTES_MAX]].concat()));
     }
     exchange(&mut pieces, &mut link).expect("an honest flood");
-    let read = std::iter::from_fn(|| link.next_news()).filter(|news| matches!(news, News::Beside(_))).count();
+    let read = std::iter::from_fn(|| link.next_news()).filter(|news| matches!(news, News::Told(..))).count();
     assert!(read * BESIDE_BYTES_MAX < 128 * 1024, "{read} were taken before anybody read one");
 }
 

@@ -28,8 +28,10 @@ const RECORDS_AHEAD: usize = 4;
 /// What a `PeerId` of an Ed25519 key begins with; radio peers have keys of the same form.
 const PEER_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
-/// Longest record for whoever stands beside the frames.
+/// Longest record that hubs tell each other.
 pub const BESIDE_BYTES_MAX: usize = 256;
+/// Longest record that radios tell each other.
+pub const TOLD_BYTES_MAX: usize = 64;
 
 /// Kinds of records. Unknown ones from [`KIND_IGNORED`] on are for later versions and passed over.
 const KIND_HELLO: u8 = 0;
@@ -39,8 +41,6 @@ const KIND_FRAME_GOES_ON: u8 = 3;
 const KIND_BESIDE: u8 = 0x40;
 const KIND_IGNORED: u8 = 0x40;
 const KIND_TOLD: u8 = 0x42;
-/// What one radio tells the other inside a link; other lengths are passed over.
-pub const TOLD_BYTES: std::ops::RangeInclusive<usize> = 1..=64;
 /// Things to say that were not fetched: nothing more is taken from here on.
 const NEWS_MAX: usize = 256;
 
@@ -66,6 +66,32 @@ impl Instance {
     }
 }
 
+/// For whom a record is that is no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressee {
+    /// Whoever has the links: they agree on a faster one.
+    Hub,
+    /// The radio below the link: they agree on another way for the same packets.
+    Radio,
+}
+
+impl Addressee {
+    fn kind(self) -> u8 {
+        match self {
+            Self::Hub => KIND_BESIDE,
+            Self::Radio => KIND_TOLD,
+        }
+    }
+
+    fn takes(self, record: &[u8]) -> bool {
+        let max = match self {
+            Self::Hub => BESIDE_BYTES_MAX,
+            Self::Radio => TOLD_BYTES_MAX,
+        };
+        (1..=max).contains(&record.len())
+    }
+}
+
 /// What a link has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
@@ -82,17 +108,15 @@ pub enum News {
     Renamed(Instance),
     /// A frame arrived.
     Frame(Vec<u8>),
-    /// The other end's radio says something to this one's.
-    Told(Vec<u8>),
-    /// A record that is no frame: what the two radios agree on between themselves. At most [`BESIDE_BYTES_MAX`].
-    Beside(Vec<u8>),
+    /// A record that is no frame.
+    Told(Addressee, Vec<u8>),
 }
 
 impl News {
     /// Bytes that wait to be fetched.
     fn bytes(&self) -> usize {
         match self {
-            Self::Frame(bytes) | Self::Beside(bytes) | Self::Told(bytes) => bytes.len(),
+            Self::Frame(bytes) | Self::Told(_, bytes) => bytes.len(),
             Self::Up { .. } | Self::Renamed(_) => 0,
         }
     }
@@ -203,12 +227,12 @@ impl PacketLink {
         self.is_up() && self.pieces.waiting() < 2 * RECORDS_AHEAD
     }
 
-    /// Sends a record that is no frame. Dropped where it is too long, or the link is not up.
-    pub fn tell(&mut self, beside: &[u8]) {
+    /// Sends a record that is no frame. Dropped where it is empty or too long, or the link is not up.
+    pub fn tell(&mut self, to: Addressee, record: &[u8]) {
         if let State::Up(keys) = &mut self.state
-            && beside.len() <= BESIDE_BYTES_MAX
+            && to.takes(record)
         {
-            self.pieces.send(keys.out.seal(&[&[KIND_BESIDE][..], beside].concat()));
+            self.pieces.send(keys.out.seal(&[&[to.kind()][..], record].concat()));
         }
     }
 
@@ -217,15 +241,6 @@ impl PacketLink {
         self.own = own;
         if let State::Sealed(keys) | State::Up(keys) = &mut self.state {
             self.pieces.send(keys.out.seal(&[&[KIND_HELLO][..], &own.0].concat()));
-        }
-    }
-
-    /// Tells the other end's radio something, of [`TOLD_BYTES`] bytes; dropped before the link is up.
-    pub fn tell_radio(&mut self, told: &[u8]) {
-        if let State::Up(keys) = &mut self.state
-            && TOLD_BYTES.contains(&told.len())
-        {
-            self.pieces.send(keys.out.seal(&[&[KIND_TOLD][..], told].concat()));
         }
     }
 
@@ -320,8 +335,8 @@ impl PacketLink {
                     _ => return Err(Broken::Nonsense),
                 }
             }
-            KIND_TOLD if TOLD_BYTES.contains(&body.len()) => self.unread(News::Told(body.to_vec())),
-            KIND_BESIDE if body.len() <= BESIDE_BYTES_MAX => self.unread(News::Beside(body.to_vec())),
+            KIND_BESIDE if Addressee::Hub.takes(body) => self.unread(News::Told(Addressee::Hub, body.to_vec())),
+            KIND_TOLD if Addressee::Radio.takes(body) => self.unread(News::Told(Addressee::Radio, body.to_vec())),
             KIND_IGNORED.. => {}
             _ => return Err(Broken::Nonsense),
         }

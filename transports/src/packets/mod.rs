@@ -15,4 +15,4 @@ pub mod pieces;
 #[cfg(test)]
 mod emulated;
 
-pub use link::{BESIDE_BYTES_MAX, Broken, End, Instance, News, PacketLink};
+pub use link::{Addressee, BESIDE_BYTES_MAX, Broken, End, Instance, News, PacketLink};
