@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use person::{Node, PATIENCE, Person, text};
-use silbo_transports::host_radio::{self, HALF_OPEN_MAX, Hub, PipeEnd, adopt, pipe};
+use silbo_transports::host_radio::{self, BACKLOG_BYTES, Beside, HALF_OPEN_MAX, Happening, Hub, PipeEnd, adopt, pipe};
 use silbo_transports::packets::End;
 use silbo_transports::packets::packet::PACKET_BYTES_MAX;
 use silbo_transports::{LinkCommand, LinkEvent};
@@ -116,6 +116,42 @@ async fn two_that_dial_each_other_at_once_keep_one_and_the_same_link() {
         a.hub.running.stop().await;
         b.hub.running.stop().await;
     }
+}
+
+#[tokio::test]
+async fn who_stands_beside_hears_of_backlogs_of_contacts_and_of_what_the_other_end_says() {
+    let (mut a, mut b) = (Node::new(), Node::new());
+    let (mut at_a, mut at_b) = (a.hub.beside.take().expect("it is there"), b.hub.beside.take().expect("it is there"));
+    assert!(a.hub.beside.is_none(), "it is taken once");
+    let wire = connect(&a.hub, &b.hub, 182, CLEAR, 3).await;
+    let (to_b, to_a) = (a.up().await, b.up().await);
+
+    let say = |bytes: &[u8]| (to_b, bytes.to_vec());
+    at_a.records.send(say(b"one")).await.expect("the hub runs");
+    let told = Happening::Record { link: to_a, vouched: false, bytes: b"one".to_vec() };
+    assert_eq!(happening(&mut at_b).await, told, "a stranger");
+    b.hub.commands.send(LinkCommand::Vouch { link: to_a }).await.expect("the hub runs");
+    b.hub.commands.send(LinkCommand::Frame { link: to_a, bytes: b"vouched".to_vec() }).await.expect("the hub runs");
+    assert_eq!(a.frame().await, b"vouched");
+    at_a.records.send(say(b"two")).await.expect("the hub runs");
+    let told = Happening::Record { link: to_a, vouched: true, bytes: b"two".to_vec() };
+    assert_eq!(happening(&mut at_b).await, told, "a contact");
+
+    // Three times as much as is told of: most of it still waits when the other end is vouched for.
+    for _ in 0..3 * BACKLOG_BYTES / 60_000 {
+        a.send(to_b, vec![7; 60_000]).await;
+    }
+    a.hub.commands.send(LinkCommand::Vouch { link: to_b }).await.expect("the hub runs");
+    a.send(to_b, vec![8; 60_000]).await;
+    assert_eq!(happening(&mut at_a).await, Happening::Backlog { link: to_b }, "once: before, nobody had vouched");
+    wire.abort();
+    assert_eq!(happening(&mut at_a).await, Happening::Down { link: to_b });
+    a.hub.running.stop().await;
+    b.hub.running.stop().await;
+}
+
+async fn happening(beside: &mut Beside) -> Happening {
+    timeout(PATIENCE, beside.happenings.recv()).await.expect("in time").expect("the hub runs")
 }
 
 #[tokio::test]
