@@ -179,14 +179,14 @@ async fn sealed(slot: &Characteristic, done: &Done) -> Option<()> {
     }
 }
 
-/// One visit to a node.
-async fn visit(device: &Device, done: &Done) {
+/// One visit to a node; each does something else.
+async fn visit(device: &Device, done: &Done, turn: usize) {
     let slots = slots(device).await;
     if slots.is_empty() {
         return;
     }
     count(&done.connections);
-    match rand::rng().random_range(0..6) {
+    match turn % 5 {
         // All slots, and then nothing, as long as it lasts.
         0 => {
             for slot in &slots {
@@ -267,7 +267,7 @@ async fn heard(adapter: &Adapter, whom: Address) {
     }
 }
 
-async fn attack(adapter: &Adapter, victims: &[Address], done: &Done, end: Instant) {
+async fn attack(adapter: &Adapter, victims: &[Address], done: &Done, mut turn: usize, end: Instant) {
     let own = adapter.address().await.expect("an address");
     while Instant::now() < end {
         for victim in victims {
@@ -277,7 +277,8 @@ async fn attack(adapter: &Adapter, victims: &[Address], done: &Done, end: Instan
             }
             let Ok(device) = adapter.device(*victim) else { continue };
             let left = end.saturating_duration_since(Instant::now());
-            drop(timeout(left, visit(&device, done)).await);
+            drop(timeout(left, visit(&device, done, turn)).await);
+            turn += 1;
             if device.is_connected().await.unwrap_or(false) {
                 for _ in 0..4 {
                     channels(own, *victim, done).await;
@@ -310,7 +311,7 @@ async fn t55_t56_t57_t58_attacks_two_nodes() {
     });
     let [one, two] = &adapters;
     let backwards: Vec<Address> = victims.iter().rev().copied().collect();
-    tokio::join!(attack(one, &victims, &done, end), attack(two, &backwards, &done, end));
+    tokio::join!(attack(one, &victims, &done, 0, end), attack(two, &backwards, &done, 3, end));
     on_air.await.expect("the advertisements were on the air");
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
