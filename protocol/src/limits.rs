@@ -139,6 +139,8 @@ pub const GROUP_UNREAD_LETTERS_MAX: usize = 2_000;
 pub const GROUP_LETTERS_PER_HAVE_MAX: usize = 2_048;
 /// Letters asked for on one link and not yet here.
 pub const GROUP_WANTS_MAX: usize = 64;
+/// The same on a radio link, of the longest letters: 384 KiB.
+pub const GROUP_WANTS_BY_RADIO_MAX: usize = 4;
 /// Letters of a group of which is remembered who handed them over.
 pub const GROUP_WAYS_MAX: usize = 4_096;
 /// Receipts for one letter that go the same way.

@@ -30,7 +30,10 @@ use crate::carry::salted_set::SaltedSet;
 use crate::crypto::hash::{cid, hash, trunc};
 use crate::group::welcome::read_heads;
 use crate::ids::{AccountId, ChatId, Cid, LinkId, OperationId, Tag};
-use crate::limits::{GROUP_LETTERS_MAX, GROUP_LETTERS_PER_HAVE_MAX, GROUP_UNREAD_LETTERS_MAX, GROUP_WANTS_MAX};
+use crate::input::Route;
+use crate::limits::{
+    GROUP_LETTERS_MAX, GROUP_LETTERS_PER_HAVE_MAX, GROUP_UNREAD_LETTERS_MAX, GROUP_WANTS_BY_RADIO_MAX, GROUP_WANTS_MAX,
+};
 use crate::step::Path;
 use crate::store::{StoreError, Table};
 use crate::time::{MINUTE_MS, Moment, SECOND_MS};
@@ -311,9 +314,12 @@ impl Engine {
         let comparisons = self.links.values().filter_map(|state| state.comparisons.get(&chat));
         let coming: BTreeSet<Cid> = comparisons.flat_map(|comparison| comparison.asked.keys().copied()).collect();
         let Some(group) = self.groups.get(&chat) else { return };
-        let Some(comparison) = self.links.get_mut(&link).and_then(|l| l.comparisons.get_mut(&chat)) else { return };
+        let Some(state) = self.links.get_mut(&link) else { return };
+        // A letter may be as long as an envelope, and a radio link is closed when it is owed a megabyte.
+        let window = if state.route == Route::Radio { GROUP_WANTS_BY_RADIO_MAX } else { GROUP_WANTS_MAX };
+        let Some(comparison) = state.comparisons.get_mut(&chat) else { return };
         let mut batch = Vec::new();
-        while comparison.asked.len() < GROUP_WANTS_MAX {
+        while comparison.asked.len() < window {
             let Some(letter) = comparison.lacking.pop_front() else { break };
             if !group.letters.contains_key(&letter) && !coming.contains(&letter) {
                 comparison.asked.insert(letter, turn.now.moment);
