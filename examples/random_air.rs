@@ -6,10 +6,12 @@
 //! Each decoder gets that many inputs, half of them noise, half of them real ones with a few bytes changed, so that they
 //! come further. Prints a line a decoder; ends with 1 when the process has ever held more than 128 MiB.
 
+use std::net::Ipv6Addr;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use silbo_protocol::chance::Chance;
+use silbo_protocol::ids::PeerKey;
 use silbo_protocol::limits::FRAME_BYTES_MAX;
 use silbo_protocol::wire::frame::Frame;
 use silbo_transports::bluetooth::advert::Advert;
@@ -18,6 +20,7 @@ use silbo_transports::packets::noise::{self, TAG_BYTES};
 use silbo_transports::packets::packet::{PACKET_BYTES_MAX, Packet};
 use silbo_transports::packets::pieces::Pieces;
 use silbo_transports::packets::{End, Instance, News, PacketLink};
+use silbo_transports::wifi_direct::record::{self, Name, Pin, Place, Reason, Record};
 
 /// What a phone can spare; the process holds nothing but this.
 const MEMORY_KIB_MAX: u64 = 128 * 1_024;
@@ -76,7 +79,9 @@ fn main() -> ExitCode {
         [&[0u8][..], &[9; 16]].concat(),
         vec![2, 0, 0, 0, 9, 1],
         vec![3, 1, 2, 3, 4, 5, 6, 7, 8],
+        vec![0x40, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2],
         vec![0x41, 1],
+        vec![0x42, 0, 0xd5, 7],
     ]);
     let mut noise = Noise(0x5e61_c3a4_9d0b_4f7e);
     run("advertisements", count, || Advert::read(&noise.input(&adverts, 31)).is_some());
@@ -106,6 +111,12 @@ fn main() -> ExitCode {
     });
     let mut noise = Noise(0x8b52_1f0d_7a90_0004);
     run("frames", count, || Frame::decode(&noise.input(&frames, 96)).is_ok());
+    let mut noise = Noise(0x8b52_1f0d_7a90_0005);
+    let place =
+        Place { address: "fe80::1".parse().unwrap_or(Ipv6Addr::LOCALHOST), port: 9, peer: PeerKey(vec![7; 38]) };
+    let told = [Record::No(Reason::Busy), Record::Ask { pin: Pin::new(5), intent: 14 }, Record::At(place)];
+    let told = told.map(|record| record::write(Name([1; 8]), &record));
+    run("what hubs tell each other", count, || record::read(&noise.input(&told, 80)).is_some());
     let peak = peak_kib();
     println!("most memory ever held: {:.1} MiB of {} allowed", peak as f64 / 1_024.0, MEMORY_KIB_MAX / 1_024);
     if peak > MEMORY_KIB_MAX { ExitCode::FAILURE } else { ExitCode::SUCCESS }
