@@ -35,6 +35,8 @@ const WELCOME: &[u8] = &[1];
 const UNKNOWN_MAX: usize = 8;
 /// Each step of opening a channel.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause before the PSM is asked for again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether the kernel has opened a channel.
 const LOOK: Duration = Duration::from_millis(10);
 /// With a device whose channel was refused, or has ended soon, none is opened for so long.
@@ -80,20 +82,28 @@ impl Channels {
         Some(Self { own, expected: Arc::default(), open: Connections::default(), distrusted: Arc::default() })
     }
 
-    /// Accepts channels until what is returned is dropped. `None`: this node can only open them.
-    pub(super) fn accept(&self) -> Option<JoinSet<()>> {
-        let listening =
-            socket(SocketAddr { psm: PSM, ..self.own }).and_then(|socket| socket.listen(UNKNOWN_MAX as u32));
-        let listener = match listening {
-            Ok(listener) => listener,
-            Err(problem) => {
-                tracing::info!(%problem, "L2CAP channels cannot be accepted");
-                return None;
-            }
-        };
+    /// Accepts channels until what is returned is dropped.
+    pub(super) fn accept(&self) -> JoinSet<()> {
         let mut accepts = JoinSet::new();
-        accepts.spawn(self.clone().run(listener));
-        Some(accepts)
+        accepts.spawn(self.clone().listen());
+        accepts
+    }
+
+    /// A channel of before that the kernel has not closed yet holds the PSM: it is asked for again.
+    async fn listen(self) {
+        let mut told = false;
+        loop {
+            let own = SocketAddr { psm: PSM, ..self.own };
+            match socket(own).and_then(|socket| socket.listen(UNKNOWN_MAX as u32)) {
+                Ok(listener) => self.clone().run(listener).await,
+                Err(problem) if !told => {
+                    tracing::info!(%problem, "L2CAP channels cannot be accepted yet");
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            sleep_until(Instant::now() + LISTEN_AGAIN).await;
+        }
     }
 
     async fn run(self, listener: SeqPacketListener) {

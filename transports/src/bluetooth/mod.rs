@@ -330,7 +330,7 @@ async fn run(
     let mut events = std::pin::pin!(adapter.events().await?);
     let connections = connections::Connections::default();
     let channels = if settings.l2cap { Channels::of(&adapter).await } else { None };
-    let _accepts = channels.as_ref().and_then(Channels::accept);
+    let _accepts = channels.as_ref().map(Channels::accept);
     let _served = peripheral::serve(&adapter, &hub.pipes, &connections, channels.as_ref()).await?;
     let mut conditions = settings.conditions.clone();
     let (mut links, mut wishes) = (hub.links.clone(), hub.wishes.clone());
