@@ -33,6 +33,10 @@ const OFFER_BYTES: usize = 2 + TOKEN_BYTES;
 const WELCOME: &[u8] = &[1];
 /// Channels that were accepted and have not shown a token yet; one more is closed at once.
 const UNKNOWN_MAX: usize = 8;
+/// Errors in a row before the PSM is asked for again.
+const ERRORS_MAX: u32 = 8;
+/// Pause before a channel is asked for again whose PSM nobody listens at: the other end may be about to.
+const DIAL_AGAIN: Duration = Duration::from_millis(500);
 /// Each step of opening a channel.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause before the PSM is asked for again.
@@ -108,13 +112,24 @@ impl Channels {
 
     async fn run(self, listener: SeqPacketListener) {
         let mut unknown = JoinSet::new();
+        let mut errors = 0;
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((channel, from)) if unknown.len() < UNKNOWN_MAX => {
-                        unknown.spawn(self.clone().greet(channel, from.addr));
+                    Ok((channel, from)) => {
+                        errors = 0;
+                        if unknown.len() < UNKNOWN_MAX {
+                            unknown.spawn(self.clone().greet(channel, from.addr));
+                        } else {
+                            tracing::debug!("one channel too many at a time");
+                        }
                     }
-                    Ok(_) => tracing::debug!("one channel too many at a time"),
+                    // One that was gone before it was accepted is no reason to refuse the next.
+                    Err(problem) if errors < ERRORS_MAX => {
+                        tracing::debug!(%problem, "a channel was not accepted");
+                        errors += 1;
+                        sleep_until(Instant::now() + LOOK).await;
+                    }
                     Err(problem) => {
                         tracing::debug!(%problem, "no channels are accepted any more");
                         return;
@@ -167,7 +182,20 @@ impl Channels {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let (psm, token) = read_offer(offer).ok_or(io::ErrorKind::InvalidInput)?;
-        let opened = timeout(PATIENCE, self.connect(SocketAddr::new(Address(device), kind, psm), token)).await;
+        let to = SocketAddr::new(Address(device), kind, psm);
+        let opened = timeout(PATIENCE, async {
+            loop {
+                match self.connect(to, token).await {
+                    // The kernel's word, not the answer to the token.
+                    Err(problem) if problem.raw_os_error().is_some() => {
+                        tracing::debug!(%problem, "a channel is asked for again");
+                        sleep_until(Instant::now() + DIAL_AGAIN).await;
+                    }
+                    opened => return opened,
+                }
+            }
+        });
+        let opened = opened.await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if opened.is_err() {
             self.distrust(device);
