@@ -23,9 +23,9 @@ ATT_WRITE, ATT_NOTIFY, ATT_NOTIFY_SEVERAL = 0x52, 0x1B, 0x23  # packets of links
 # What services, characteristics and descriptors there are, under which numbers: the same wherever the same versions run.
 ATT_TABLE = {0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x10, 0x11, 0x12, 0x13, 0x1D, 0x1E}
 # L2CAP: channels of links from here on, and on channel 5 what opens them: the same wherever the same kernels run, but for a number
-# that counts requests, and credits, which count packets.
+# that counts requests. Credits count packets, and who ends a channel says no more than which.
 SIGNALS, FIRST_CHANNEL = 5, 0x40
-SIGNAL_CREDITS = 0x16
+SIGNAL_OPENS = {0x14, 0x15}
 ATT_READ, ATT_READ_ANSWER, ATT_BLOB, ATT_BLOB_ANSWER = 0x0A, 0x0B, 0x0C, 0x0D
 # What every machine answers when asked for it: name, appearance, address resolution, client features, database hash.
 ANSWERS = {
@@ -161,7 +161,7 @@ def gather(path):
                 continue
             if channel == SIGNALS and data[:1]:
                 now.first_handles.append(data[:1])
-                if data[0] != SIGNAL_CREDITS:
+                if data[0] in SIGNAL_OPENS:
                     table[data[:1] + data[2:]].add(device)
                 continue
             if channel == ATT and data[:1] and data[0] in ATT_TABLE:
