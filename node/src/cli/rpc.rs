@@ -15,8 +15,8 @@ use super::Session;
 use super::client::Client;
 use super::failure::Failure;
 
-/// Requests in work at a time; further lines wait.
-const IN_WORK_MAX: usize = 64;
+/// Requests in work at a time; further lines wait. Each has a connection, and others want some of the node's too.
+const IN_WORK_MAX: usize = 16;
 
 /// Serves until stdin ends and every request is answered.
 pub async fn serve_stdio(session: &Session) -> Result<(), Failure> {
@@ -140,6 +140,11 @@ fn wants(params: &Value, event: &Value) -> bool {
 mod tests {
     use super::*;
     use crate::cli::failure::Class;
+
+    #[test]
+    fn a_parent_that_writes_many_lines_leaves_connections_to_others() {
+        assert!(2 * IN_WORK_MAX <= crate::api::ApiLimits::default().connections_max);
+    }
 
     #[test]
     fn a_subscription_gets_the_kinds_and_chats_it_asked_for() {
