@@ -8,7 +8,8 @@ use silbo_protocol::radio::Battery;
 /// Where Linux shows power supplies, a folder each (Documentation/ABI/testing/sysfs-class-power).
 const SUPPLIES: &str = "/sys/class/power_supply";
 
-/// The fullest battery of the machine itself; `None` without one. Batteries of mice and headphones do not count.
+/// The fullest battery of the machine itself, and whether any is being used up; `None` without one. Batteries of mice and
+/// headphones do not count.
 pub fn read() -> Option<Battery> {
     read_in(Path::new(SUPPLIES))
 }
@@ -20,7 +21,10 @@ fn read_in(supplies: &Path) -> Option<Battery> {
         let percent = of_machine.then(|| word("capacity"))??.parse().ok()?;
         Some(Battery { percent, charging: word("status")? != "Discharging" })
     });
-    supplies.max_by_key(|battery| (battery.charging, battery.percent))
+    supplies.reduce(|one, other| Battery {
+        percent: one.percent.max(other.percent),
+        charging: one.charging && other.charging,
+    })
 }
 
 #[cfg(test)]
@@ -50,6 +54,12 @@ mod tests {
         supply(dir.path(), "BAT0", &[("type", "Battery"), ("capacity", "12"), ("status", "Discharging")]);
         assert_eq!(read_in(dir.path()), Some(Battery { percent: 12, charging: false }));
         supply(dir.path(), "BAT1", &[("type", "Battery"), ("capacity", "80"), ("status", "Not charging")]);
+        assert_eq!(
+            read_in(dir.path()),
+            Some(Battery { percent: 80, charging: false }),
+            "one is used up after the other"
+        );
+        fs::write(dir.path().join("BAT0/status"), "Charging\n").expect("a file");
         assert_eq!(read_in(dir.path()), Some(Battery { percent: 80, charging: true }));
     }
 }

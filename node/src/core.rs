@@ -39,6 +39,8 @@ const LIVE_MAX: usize = 256;
 const BACKLOG_MAX: usize = 8_192;
 /// When nothing has happened for so long, the search index catches up and the radios learn what has changed.
 const QUIET_MS: u64 = 200;
+/// They learn it after so long at the latest.
+const HELD_LATE_MS: u64 = 2_000;
 /// Pause after a failed commit before timers run again.
 const DISK_PAUSE_MS: u64 = 2_000;
 /// How old events may get, and how many are kept.
@@ -193,6 +195,7 @@ impl Core {
             paused_until: Moment(0),
             events_since_prune: 0,
             held_changed: true,
+            held_since: None,
             first: None,
             stale: None,
             #[cfg(debug_assertions)]
@@ -312,6 +315,8 @@ struct Driver {
     events_since_prune: u64,
     /// The radios have not been told yet that what is held has changed.
     held_changed: bool,
+    /// Since when.
+    held_since: Option<Moment>,
     /// What the engine wanted when it was opened, until it is committed with the next batch.
     first: Option<Step>,
     /// Why the engine, which is ahead of the database, could not be opened anew: it may not be asked anything.
@@ -364,6 +369,9 @@ impl Driver {
                 Happened::Wake => Input::Wake,
             };
             self.batch(input, &mut inbox, &mut events);
+            if self.held_since.is_some_and(|since| since.after_ms(HELD_LATE_MS) <= now().moment) {
+                self.tell_held(); // it is never quiet here
+            }
         }
         for (_, answer) in std::mem::take(&mut self.waiting) {
             drop(answer.send(Err(CoreError::Stopped)));
@@ -406,10 +414,11 @@ impl Driver {
 
     /// Lets radios say on the air that there is something else to be had here. A radio that is busy is told later.
     fn tell_held(&mut self) {
+        self.held_since = None;
         if std::mem::take(&mut self.held_changed)
             && let Some(radio) = &self.radio
         {
-            let fingerprint = self.engine.held_fingerprint(now().moment);
+            let fingerprint = self.engine.held_fingerprint();
             self.held_changed = radio.try_send(LinkCommand::Held { fingerprint }).is_err() && !radio.is_closed();
         }
     }
@@ -446,6 +455,7 @@ impl Driver {
             LinkEvent::Frame { link, bytes } => Input::Frame { link, bytes },
             LinkEvent::Down { link } => {
                 self.links.remove(&link);
+                self.held_changed = true; // mail for whoever was linked waits for others now
                 Input::LinkDown { link }
             }
             LinkEvent::DialFailed { peer } => Input::DialFailed { peer },
@@ -543,6 +553,9 @@ impl Driver {
 
     fn publish(&mut self, done: Done) {
         self.held_changed |= done.held_changed;
+        if self.held_changed && self.held_since.is_none() {
+            self.held_since = Some(now().moment);
+        }
         self.hand_out(join_frames(done.sends));
         for (id, answer) in done.replies {
             if let Some(waiting) = self.waiting.remove(&id) {
@@ -654,7 +667,7 @@ impl Done {
 /// Whether a write is about what may be offered to others: mail that is carried, receipts, own mail.
 fn changes_held(write: &Write) -> bool {
     let (Write::Put { table, .. } | Write::Delete { table, .. }) = write else { return false };
-    matches!(table, Table::Carried | Table::Vaccine | Table::Outbox)
+    matches!(table, Table::Carried | Table::Vaccine | Table::Outbox | Table::GroupLetter)
 }
 
 fn command(send: Outgoing) -> LinkCommand {

@@ -428,3 +428,7 @@ pub const LINK_QUIET_MS: u64 = 10 * SECOND_MS;
 pub const LINK_SAVED_MS: u64 = 30 * SECOND_MS;
 /// Who was linked and holds the same as then is not dialled again for so long.
 pub const SETTLED_MS: u64 = 15 * MINUTE_MS;
+/// Who has not been heard for so long, two of the longest pauses between windows, may have gone: it is not dialled.
+pub const NEIGHBOUR_PRESENT_MS: u64 = 60 * SECOND_MS;
+/// How long the end of a link may take.
+pub const LETTING_GO_MS: u64 = 15 * SECOND_MS;

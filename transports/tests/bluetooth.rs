@@ -235,7 +235,7 @@ async fn a_machine_without_a_radio_says_so_and_stops() {
     let shown = timeout(PATIENCE, off).await.expect("in time").expect("the radio runs").clone();
     let BluetoothState::Off(Off { cause, why }) = shown.state else { panic!("off") };
     // Without the service it is that which is missing, with it the adapter.
-    assert!(matches!(cause, Cause::Service | Cause::Adapter), "{cause:?}");
+    assert!(matches!(cause, Cause::Service | Cause::NamedAdapter), "{cause:?}");
     assert!(why.contains("Bluetooth"), "{why}");
     timeout(PATIENCE, radio.running.stop()).await.expect("it stops");
 }

@@ -256,6 +256,9 @@ pub(super) fn rid(rid: &[u8; 6]) -> String {
 pub(super) fn radio_hint(cause: Cause) -> Option<&'static str> {
     match cause {
         Cause::Unwanted | Cause::Adapter => None,
+        Cause::NamedAdapter => {
+            Some("see what there is, `bluetoothctl list`, and `silbo config set transports.bluetooth_adapter NAME`")
+        }
         Cause::Service => {
             Some("install and start it: `sudo apt install bluez && sudo systemctl enable --now bluetooth`")
         }

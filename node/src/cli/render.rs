@@ -164,9 +164,8 @@ pub fn mesh(value: &Value, _: &LocalTime) -> String {
     ])
 }
 
-/// `mesh.radio`, as nodes near by
+/// `mesh.map`
 #[must_use]
-/// Who is one step away.
 pub fn mesh_map(value: &Value, _: &LocalTime) -> String {
     let row = |node: &Value| {
         let (contact, route, rid) = (text(node, "contact"), text(node, "route"), text(node, "rid"));
@@ -183,7 +182,8 @@ pub fn mesh_map(value: &Value, _: &LocalTime) -> String {
     table(&["who", "way", "id for now", "signal", ""], rows, "nobody is one step away: silbo mesh announce")
 }
 
-/// Nodes that are heard by radio.
+/// `mesh.radio`, as nodes near by
+#[must_use]
 pub fn radio_neighbours(value: &Value, _: &LocalTime) -> String {
     let row = |node: &Value| {
         let rssi = node.get("rssi").and_then(Value::as_i64).map_or_else(String::new, |rssi| format!("{rssi} dBm"));

@@ -169,15 +169,17 @@ impl Engine {
 
     /// Another number whenever this device has other things to offer to whom it meets; the same after the same set, in
     /// whatever order it came. It never leaves the device as it is.
-    pub fn held_fingerprint(&self, now: Moment) -> u64 {
+    pub fn held_fingerprint(&self) -> u64 {
         // Names are cut from hashes themselves.
         let of = |name: &[u8]| name.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
         let copies = self.carried.copies().map(|(cid, _)| of(&cid.0));
         let vaccines = self.carried.vaccines().map(|(tag, _)| of(&tag.0));
-        let chats = self.outbox.chats().into_iter();
-        let own = chats.flat_map(|chat| self.own_mail(&chat, now).into_iter().map(move |seq| (chat, seq)));
-        let own = own.filter_map(|(chat, seq)| self.outbox.flight(&chat, seq)).map(|flight| of(&flight.cid.0));
-        copies.chain(vaccines).chain(own).fold(0, |all, one| all ^ one)
+        // Whoever is linked is handed its mail on that link; nobody has to be told.
+        let away = self.outbox.chats().into_iter().filter(|chat| self.best_link(chat).is_none());
+        let lanes = away.filter_map(|chat| self.outbox.lane(&chat));
+        let own = lanes.flat_map(|lane| lane.flights.values()).map(|flight| of(&flight.cid.0));
+        let letters = self.groups.values().flat_map(|group| group.letter_names()).map(|letter| of(&letter.0));
+        copies.chain(vaccines).chain(own).chain(letters).fold(0, |all, one| all ^ one)
     }
 
     /// What is carried, and with whom.

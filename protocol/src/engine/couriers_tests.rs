@@ -298,18 +298,18 @@ fn a_bag_is_neither_smaller_nor_larger_than_bags_are() {
 #[test]
 fn the_fingerprint_follows_what_is_held_and_the_power_of_the_radios_is_kept() {
     let mut device = Device::new();
-    let empty = device.engine.held_fingerprint(device.now.moment);
+    let empty = device.engine.held_fingerprint();
     device.meet_stranger();
-    assert_eq!(device.engine.held_fingerprint(device.now.moment), empty);
+    assert_eq!(device.engine.held_fingerprint(), empty);
     let expiry_hour = device.now.unix.after_ms(5 * DAY_MS).hour_2024();
     let vaccine = |n| WireVaccine { preimage: Preimage([n; 16]), expiry_hour };
     let three = vec![vaccine(1), vaccine(2), vaccine(3)];
     device.take(&Frame::Vaccines(three.clone()));
-    let held = device.engine.held_fingerprint(device.now.moment);
+    let held = device.engine.held_fingerprint();
     assert_ne!(held, empty);
     device.take(&Frame::Vaccines(three));
-    assert_eq!(device.engine.held_fingerprint(device.now.moment), held);
+    assert_eq!(device.engine.held_fingerprint(), held);
     device.ask(Request::SetRadioPower(RadioPower::Saver)).expect("a mode");
     let (engine, _) = Engine::open(&device.store, [8; 32], device.now).expect("it opens again");
-    assert_eq!((engine.radio_power(), engine.held_fingerprint(device.now.moment)), (RadioPower::Saver, held));
+    assert_eq!((engine.radio_power(), engine.held_fingerprint()), (RadioPower::Saver, held));
 }

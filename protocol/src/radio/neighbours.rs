@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::duty::RadioPower;
 use crate::limits::{
-    DIAL_COURTESY_MS, DIAL_PAUSE_RANGE_MS, LINK_GOOD_MS, LINK_KEPT_MS, LINK_QUIET_MS, LINK_SAVED_MS,
-    NEIGHBOUR_FORGOTTEN_MS, NEIGHBOURS_MAX, SETTLED_MS,
+    DIAL_COURTESY_MS, DIAL_PAUSE_RANGE_MS, LETTING_GO_MS, LINK_GOOD_MS, LINK_KEPT_MS, LINK_QUIET_MS, LINK_SAVED_MS,
+    NEIGHBOUR_FORGOTTEN_MS, NEIGHBOUR_PRESENT_MS, NEIGHBOURS_MAX, SETTLED_MS,
 };
 use crate::time::Moment;
 
@@ -71,6 +71,9 @@ struct Settled {
     digest: [u8; 2],
     fingerprint: u64,
     at: Moment,
+    /// Nothing was handed over any more when it ended.
+    quiet: bool,
+    /// It had lasted then: one of the two has let it go.
     let_go: bool,
 }
 
@@ -82,12 +85,21 @@ pub struct Neighbours<K> {
     linked: BTreeMap<Rid, Linked>,
     fingerprint: u64,
     news: Moment,
+    /// When a link was let go that has not ended yet: its place is still taken.
+    letting_go: Option<Moment>,
 }
 
 impl<K: Ord + Clone> Neighbours<K> {
     /// Nobody yet.
     pub fn new(now: Moment) -> Self {
-        Self { seen: BTreeMap::new(), settled: BTreeMap::new(), linked: BTreeMap::new(), fingerprint: 0, news: now }
+        Self {
+            seen: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            linked: BTreeMap::new(),
+            fingerprint: 0,
+            news: now,
+            letting_go: None,
+        }
     }
 
     /// When something last changed.
@@ -115,6 +127,8 @@ impl<K: Ord + Clone> Neighbours<K> {
             if known.heard.rid != heard.rid || known.heard.digest != heard.digest {
                 self.news = now;
             }
+            // A device that takes a new id takes a new address as well: this is somebody else, or says so.
+            known.known &= known.heard.rid == heard.rid;
             let rssi = heard.rssi.or(known.heard.rssi);
             (known.heard, known.at) = (Heard { rssi, ..heard }, now);
             return;
@@ -145,6 +159,7 @@ impl<K: Ord + Clone> Neighbours<K> {
 
     /// A dial to it has ended, `lasted_ms` after its link came up (0: there was none). `chance` is from 0 to 255.
     pub fn ended(&mut self, key: &K, lasted_ms: u64, chance: u8, now: Moment) {
+        self.letting_go = None;
         let Some(seen) = self.seen.get_mut(key) else { return };
         seen.known |= lasted_ms > LINK_GOOD_MS;
         seen.failures = if lasted_ms > LINK_GOOD_MS { 0 } else { (seen.failures + 1).min(8) };
@@ -171,13 +186,19 @@ impl<K: Ord + Clone> Neighbours<K> {
             else {
                 continue;
             };
-            // Ended in quiet: one of the two has let it go, and gives no reason to come back.
-            let let_go = link.since.after_ms(LINK_KEPT_MS) <= now && link.used.after_ms(LINK_QUIET_MS) <= now;
-            self.settled.insert(*rid, Settled { digest, fingerprint: self.fingerprint, at: now, let_go });
+            // One that was cut in the middle settles nothing.
+            let quiet = link.used.after_ms(LINK_QUIET_MS) <= now;
+            let let_go = quiet && link.since.after_ms(LINK_KEPT_MS) <= now;
+            self.settled.insert(*rid, Settled { digest, fingerprint: self.fingerprint, at: now, quiet, let_go });
         }
         self.linked = up;
         self.settled.retain(|_, settled| settled.at.after_ms(SETTLED_MS) > now);
         self.seen.retain(|_, seen| seen.at.after_ms(NEIGHBOUR_FORGOTTEN_MS) > now);
+    }
+
+    /// The link was told to end; nobody else is let go until it has, or could not.
+    pub fn lets_go(&mut self, now: Moment) {
+        self.letting_go = Some(now);
     }
 
     /// Whom to dial or let go, if anybody. `dialling` is whom the platform is busy with; `places` how many of our dials
@@ -196,10 +217,11 @@ impl<K: Ord + Clone> Neighbours<K> {
         let replayed = |seen: &Neighbour| !seen.known && known.contains(&seen.heard.rid);
         let ready = self.seen.iter().filter(|(key, seen)| {
             seen.not_before <= now
+                && seen.at.after_ms(NEIGHBOUR_PRESENT_MS) > now
                 && !dialling(key)
                 && !replayed(seen)
                 && !self.linked.contains_key(&seen.heard.rid)
-                && !settled(seen).is_some_and(|settled| saves || settled.let_go)
+                && !settled(seen).is_some_and(|settled| settled.let_go || saves && settled.quiet)
         });
         let best =
             ready.min_by_key(|(_, seen)| (settled(seen).is_some(), seen.heard.full, !seen.known, seen.not_before));
@@ -220,6 +242,9 @@ impl<K: Ord + Clone> Neighbours<K> {
 
     /// The link that was not used for longest, at least so long.
     fn quietest(&self, dialled: bool, quiet_ms: u64, now: Moment) -> Option<Rid> {
+        if self.letting_go.is_some_and(|since| since.after_ms(LETTING_GO_MS) > now) {
+            return None;
+        }
         let old = self.linked.values().filter(|link| {
             (link.dialled || !dialled)
                 && link.since.after_ms(LINK_KEPT_MS) <= now
@@ -268,7 +293,10 @@ mod tests {
         let mut pauses = Vec::new();
         for lasted in [0, 0, 0, 0, 0, 0, 0, 0, 0, LINK_GOOD_MS + 1] {
             near.ended(&1, lasted, 255, Moment(0));
-            let ready = (0..).step_by(500).find(|now| next(&near, RadioPower::Balanced, 0, *now).is_some());
+            let ready = (0..1_000).map(|step| step * 500).find(|now| {
+                near.signal(&1, -50, Moment(*now));
+                next(&near, RadioPower::Balanced, 0, *now).is_some()
+            });
             pauses.push(ready.unwrap_or(u64::MAX));
         }
         assert!(pauses.windows(2).take(8).all(|pair| pair[0] <= pair[1]), "{pauses:?}");
@@ -331,12 +359,45 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_was_cut_is_dialled_again_where_power_allows() {
+    fn a_link_that_was_cut_in_the_middle_is_dialled_again_whatever_the_power() {
         let mut near = Neighbours::new(Moment(0));
         near.heard(9, heard(9, 0), OWN, 0, Moment(0));
         near.links(&[linked(9, 0, 4_000)], Moment(4_000));
         near.links(&[], Moment(4_001));
-        assert_eq!(next(&near, RadioPower::Balanced, 0, 4_001), Some(Next::Dial(9)));
+        for power in [RadioPower::Saver, RadioPower::Balanced, RadioPower::Performance] {
+            assert_eq!(next(&near, power, 0, 4_001), Some(Next::Dial(9)));
+        }
+    }
+
+    #[test]
+    fn one_newcomer_costs_one_link_however_long_its_end_takes() {
+        let mut near = Neighbours::new(Moment(0));
+        let now = LINK_KEPT_MS;
+        near.heard(9, heard(9, 0), OWN, 0, Moment(now));
+        let four: Vec<Linked> = (1..5).map(|rid| linked(rid, 0, 0)).collect();
+        near.links(&four, Moment(now));
+        assert_eq!(next(&near, RadioPower::Balanced, 4, now), Some(Next::LetGo([1; 6])));
+        near.lets_go(Moment(now));
+        near.links(&four[1..], Moment(now + 250));
+        assert_eq!(next(&near, RadioPower::Balanced, 4, now + 250), None, "its place is still taken");
+        near.ended(&1, now, 0, Moment(now + 2_000));
+        assert_eq!(next(&near, RadioPower::Balanced, 3, now + 2_000), Some(Next::Dial(9)));
+    }
+
+    #[test]
+    fn who_has_not_been_heard_for_a_while_is_not_dialled_and_a_new_id_is_nobody_known() {
+        let mut near = Neighbours::new(Moment(0));
+        near.heard(1, heard(7, 0), OWN, 0, Moment(0));
+        near.ended(&1, LINK_GOOD_MS + 1, 0, Moment(0));
+        near.heard(2, heard(8, 0), OWN, 0, Moment(NEIGHBOUR_PRESENT_MS));
+        assert_eq!(next(&near, RadioPower::Balanced, 0, NEIGHBOUR_PRESENT_MS), Some(Next::Dial(2)));
+        near.heard(1, heard(8, 0), OWN, 0, Moment(NEIGHBOUR_PRESENT_MS));
+        let later = NEIGHBOUR_PRESENT_MS + DIAL_COURTESY_MS;
+        assert_eq!(
+            next(&near, RadioPower::Balanced, 0, later),
+            Some(Next::Dial(2)),
+            "an id that is claimed hides nobody"
+        );
     }
 
     #[test]
@@ -398,6 +459,7 @@ mod tests {
                         links.push(linked(who, now, now));
                     }
                     Some(Next::LetGo(rid)) => {
+                        near.lets_go(Moment(now));
                         let link = links.iter().find(|link| link.rid == rid).copied();
                         prop_assert!(link.is_some_and(|l| l.since.0 + LINK_KEPT_MS <= now && l.used.0 + LINK_QUIET_MS <= now));
                         links.retain(|link| link.rid != rid);

@@ -104,7 +104,7 @@ impl Central {
                 });
             }
         }
-        Err(RadioError::NoAdapter)
+        Err(RadioError::NoAdapter(format!(" called {name}")))
     }
 
     /// Scans and dials until the service is gone.
@@ -132,6 +132,8 @@ impl Central {
                     self.stop_scan().await;
                 }
                 () = calls.scan.notified() => {
+                    // One that comes late does not stop what comes after it.
+                    let _late = calls.pause.notified().now_or_never();
                     (self.paused, self.rotates) = (false, true);
                     self.stop_scan().await;
                     look = Instant::now();
@@ -159,9 +161,9 @@ impl Central {
                 self.stop_scan().await;
             }
         }
-        self.near.hold(wishes.held);
         let links = self.links();
-        self.near.links(&links, now);
+        self.near.links(&links, now); // with what was held while they were up
+        self.near.hold(wishes.held);
         self.act(conditions.mode(), now).await;
         self.show(duty, snapshot);
         Ok((self.began + Duration::from_millis(change.0)).min(Instant::now() + LOOK))
@@ -236,7 +238,10 @@ impl Central {
         match self.near.next(power, |id| self.dialled.contains_key(id), places, now) {
             None => {}
             Some(Next::Dial(id)) => self.dial(id, now).await,
-            Some(Next::LetGo(rid)) => self.hub.let_go(rid),
+            Some(Next::LetGo(rid)) => {
+                self.near.lets_go(now);
+                self.hub.let_go(rid);
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bluer::AdapterEvent;
 use bluer::adv::AdvertisementHandle;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use rand::Rng;
 use silbo_protocol::limits::RADIO_ADVERTISE_MS;
 use silbo_protocol::radio::{self, Conditions, Duty};
@@ -135,8 +135,10 @@ pub enum Cause {
     Service,
     /// This user may not use the service.
     Permission,
-    /// The machine has no such adapter.
+    /// The machine has no adapter.
     Adapter,
+    /// It has not the one that the settings name.
+    NamedAdapter,
     /// It is switched off.
     Switch,
     /// Something else.
@@ -228,8 +230,8 @@ impl HubEnds {
 enum RadioError {
     #[error("the Bluetooth service does not answer: {0}")]
     Service(bluer::Error),
-    #[error("there is no Bluetooth adapter")]
-    NoAdapter,
+    #[error("there is no Bluetooth adapter{0}")]
+    NoAdapter(String),
     #[error("Bluetooth is switched off")]
     SwitchedOff,
     #[error("Bluetooth does not work: {0}")]
@@ -243,7 +245,8 @@ impl RadioError {
         // Both crates keep the name of an error of D-Bus only in what they print.
         let denied = |text: String| text.contains("AccessDenied") || text.contains("NotPermitted");
         match self {
-            Self::NoAdapter => Cause::Adapter,
+            Self::NoAdapter(named) if named.is_empty() => Cause::Adapter,
+            Self::NoAdapter(_) => Cause::NamedAdapter,
             Self::SwitchedOff => Cause::Switch,
             Self::Service(problem) | Self::BlueZ(problem) if denied(format!("{problem:?}")) => Cause::Permission,
             Self::Central(problem) if denied(format!("{problem:?}")) => Cause::Permission,
@@ -252,6 +255,10 @@ impl RadioError {
             Self::BlueZ(_) | Self::Central(_) => Cause::Failure,
         }
     }
+}
+
+fn no_adapter(settings: &BluetoothSettings) -> RadioError {
+    RadioError::NoAdapter(settings.adapter.as_ref().map_or_else(String::new, |name| format!(" called {name}")))
 }
 
 /// Starts the radio. A machine without one only says so in the snapshot. Must be called inside a tokio runtime.
@@ -312,14 +319,14 @@ async fn run(
         Some(name) => name.clone(),
         None => {
             let names = session.adapter_names().await.map_err(RadioError::Service)?;
-            names.into_iter().min().ok_or(RadioError::NoAdapter)?
+            names.into_iter().min().ok_or_else(|| no_adapter(settings))?
         }
     };
-    let adapter = session.adapter(&name).map_err(|_| RadioError::NoAdapter)?;
+    let adapter = session.adapter(&name).map_err(|_| no_adapter(settings))?;
     match adapter.is_powered().await {
         Ok(true) => {}
         Ok(false) => return Err(RadioError::SwitchedOff),
-        Err(error) if error.kind == bluer::ErrorKind::NotFound => return Err(RadioError::NoAdapter),
+        Err(error) if error.kind == bluer::ErrorKind::NotFound => return Err(no_adapter(settings)),
         Err(error) => return Err(RadioError::Service(error)),
     }
     if settings.hide_name {
@@ -387,6 +394,7 @@ async fn run(
                     }
                 }
                 OnAir::Silent => {
+                    let _late = calls.scans_anew.notified().now_or_never(); // of a scan that came too late for the id before
                     calls.scan.notify_one();
                     (OnAir::Scans, Instant::now() + SCAN_PATIENCE)
                 }

@@ -256,11 +256,7 @@ impl Slot {
                 Happened::Packets(packets) if packets.is_empty() => self.hang_up().await,
                 Happened::Packets(packets) => self.send(&packets).await,
                 Happened::Channel(channel) => self.on_channel(channel),
-                Happened::Unheard => {
-                    self.count_claim();
-                    self.held = None;
-                }
-                Happened::GivesWay => self.hang_up().await,
+                Happened::Unheard | Happened::GivesWay => self.hang_up().await,
                 Happened::Left => {
                     if let Some(held) = &mut self.held {
                         // Another subscriber replaces the session; its own end of it comes next, or the central is gone.
@@ -321,6 +317,7 @@ impl Slot {
         if let Some(place) = place {
             // Somebody who claims its own slot again has lost the link it had there. bluetoothd 5.66 may go on with the session
             // it had, without a word: the link begins on that one, until another is opened.
+            self.count_claim();
             let session = self.held.take().and_then(|held| held.writer);
             let (pipe, end) = pipe(End::Listener, packet_bytes(0), AHEAD);
             let since = Instant::now();

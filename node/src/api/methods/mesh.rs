@@ -135,7 +135,9 @@ pub(super) async fn announce(api: Arc<Api>, _: Nothing) -> Result<Done, ApiError
     if by_radio.is_none() && on_network.is_none() {
         return Err(ApiError::new(ErrorKind::Offline, "there is no way to look for neighbours")
             .why("Bluetooth is off, and discovery on the local network is off or does not work here")
-            .hint("`silbo doctor` says what is missing"));
+            .hint(
+                "`silbo config set transports.mdns true` or `transports.bluetooth true`, then start the node again",
+            ));
     }
     for way in by_radio.into_iter().chain(on_network) {
         match way.try_send(LinkCommand::LookAround) {

@@ -101,6 +101,11 @@ struct UnreadLetter {
 }
 
 impl Group {
+    /// Letters that are here for other members.
+    pub(super) fn letter_names(&self) -> impl Iterator<Item = &Cid> {
+        self.letters.keys()
+    }
+
     fn new(graph: Graph, me: GroupDevice, rec: GroupRecord) -> Self {
         let membership = graph.membership();
         let ring = KeyRing::new(graph.group(), me);
