@@ -92,12 +92,16 @@ impl Radio {
         if let Some(radio) = &bluetooth {
             view.bluetooth = radio.snapshot.clone();
         }
-        let ends = if settings.wifi_direct { wifi_direct::HubEnds::of(&mut hub) } else { None };
+        let left_path = settings.paths.state_dir.join(LEFT_FILE);
+        let ends = wifi_direct::HubEnds::of(&mut hub).filter(|_| settings.wifi_direct);
+        if !settings.wifi_direct && left_path.exists() {
+            tokio::spawn(wifi_direct::put_back(settings.wifi_direct_bus.clone(), left_path.clone()));
+        }
         let wifi_direct = ends.map(|ends| {
             let wanted = WifiDirectSettings {
                 interface: settings.wifi_direct_interface.clone(),
                 bus: settings.wifi_direct_bus.clone(),
-                left_path: Some(settings.paths.state_dir.join(LEFT_FILE)),
+                left_path: Some(left_path),
                 conditions: view.conditions.subscribe(),
             };
             wifi_direct::start(wanted, ends, events)

@@ -14,9 +14,12 @@ use crate::crypto::x25519;
 use crate::identity::device_log::DeviceLog;
 use crate::identity::safety_number::{Comparison, SafetyNumber};
 use crate::ids::{AccountId, ChatId, LinkId, PeerAddress, QueueRid, SessionId, Tag};
+use crate::input::Route;
 use crate::limits::{CONTACTS_MAX, CONTROL_TTL_MS, NAME_BYTES_MAX};
 use crate::session::pair;
-use crate::step::{ContactState, ContactView, EventKind, FailReason, Reply, RequestError, VerificationView};
+use crate::step::{
+    ContactState, ContactView, EventKind, FailReason, Reply, RequestError, Send as Outgoing, VerificationView,
+};
 use crate::store::{StoreError, Table};
 use crate::wire::frame::Frame;
 use crate::wire::invite::{Hint, InviteCode};
@@ -397,6 +400,7 @@ impl Engine {
             contact.set_state(ContactState::Blocked);
             contact.beat = false;
             self.save_contact(&chat, turn);
+            self.part_from(&chat, turn);
             self.fail_all(chat, FailReason::Blocked, turn)?;
             for rid in self.queues_of(&chat) {
                 self.doom_queue(&rid, turn);
@@ -404,6 +408,7 @@ impl Engine {
         } else {
             contact.rec.state = contact.rec.state_before_block;
             self.save_contact(&chat, turn);
+            self.vouch_for(&chat, turn);
             self.ensure_queues(chat, turn)?;
             self.tell_grants(chat, turn)?;
             self.hello_again(turn)?;
@@ -422,6 +427,24 @@ impl Engine {
     }
 
     /// Everything about a contact goes: sessions, tags, queues, waiting mail, messages.
+    /// Lets radios do more for somebody, on all links there are. Whoever is only followed, or known from a group, may not
+    /// make this device show itself on Wi-Fi.
+    pub(super) fn vouch_for(&self, chat: &ChatId, turn: &mut Turn) {
+        if self.contacts.get(chat).is_some_and(|contact| contact.state() == ContactState::Active) {
+            for (link, _) in self.links.iter().filter(|(_, link)| link.chat == Some(*chat)) {
+                turn.send(Outgoing::Vouch { link: *link });
+            }
+        }
+    }
+
+    /// Ends radio links with somebody: what radios were told of it holds as long as they do.
+    fn part_from(&self, chat: &ChatId, turn: &mut Turn) {
+        let with = self.links.iter().filter(|(_, link)| link.chat == Some(*chat) && link.route == Route::Radio);
+        for (link, _) in with {
+            turn.send(Outgoing::Close { link: *link });
+        }
+    }
+
     fn forget_contact(&mut self, chat: ChatId, turn: &mut Turn) -> Result<(), StoreError> {
         self.fail_all(chat, FailReason::Blocked, turn)?;
         let sessions: Vec<SessionId> =
@@ -440,6 +463,7 @@ impl Engine {
         self.forget_sheet(&chat, turn);
         self.chats.remove(&chat);
         turn.delete(Table::Draft, chat.as_bytes());
+        self.part_from(&chat, turn);
         for link in self.links.values_mut().filter(|l| l.chat == Some(chat)) {
             link.chat = None;
         }

@@ -440,6 +440,7 @@ impl Engine {
         contact.set_state(state);
         contact.rec.invite_link.clear();
         self.save_contact(&chat, turn);
+        self.vouch_for(&chat, turn);
         if state == ContactState::Active && was != state {
             turn.event(Some(chat), None, EventKind::ContactAdded);
         }

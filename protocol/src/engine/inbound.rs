@@ -315,6 +315,7 @@ impl Engine {
         contact.set_state(state);
         contact.rec.invite_link.clear();
         self.save_contact(&chat, turn);
+        self.vouch_for(&chat, turn);
         self.register_reset_tags(chat);
         if state == ContactState::Active {
             turn.event(Some(chat), None, EventKind::ContactAccepted);

@@ -306,7 +306,7 @@ impl Engine {
         if let Some(state) = self.links.get_mut(&link) {
             state.chat = Some(chat);
         }
-        turn.send(Send::Vouch { link });
+        self.vouch_for(&chat, turn);
         self.timers.cancel(&Timer::Unproven(link));
         self.timers.cancel(&Timer::FindContact(chat));
         if let Some(contact) = self.contacts.get_mut(&chat) {

@@ -55,8 +55,14 @@ pub(super) struct HubEnd {
 impl HubEnd {
     /// Tells it, if there is room.
     pub(super) fn happened(&self, happening: Happening) {
-        if let Err(mpsc::error::TrySendError::Full(lost)) = self.happenings.try_send(happening) {
-            tracing::debug!(?lost, "nobody has time for it");
+        // Strangers fill half of the room at most.
+        let stranger = matches!(happening, Happening::Record { vouched: false, .. });
+        if stranger && self.happenings.capacity() <= WAITING_MAX / 2 {
+            return;
+        }
+        // Not what it is: a PIN may be in it.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.happenings.try_send(happening) {
+            tracing::debug!("nobody has time for what happens on links");
         }
     }
 }

@@ -59,7 +59,14 @@ async fn fill(
     left_path: Option<&PathBuf>,
 ) -> Result<Place, String> {
     let said = |problem: Problem| problem.to_string();
-    let left = Left { names: [plan.own, plan.theirs], before: wpa.before().await.map_err(said)? };
+    if let Some(before) = Left::read(left_path)
+        && !tidy(wpa, &before, None, left_path).await
+    {
+        // What is set now is ours: it must not be taken for what was there before.
+        return Err(Problem::NotPutBack.to_string());
+    }
+    let before = wpa.before().await.map_err(said)?;
+    let left = Left { names: [plan.own, plan.theirs], interface: wpa.name.clone(), before };
     left.write(left_path).map_err(|problem| format!("nothing can be written down: {problem}"))?;
     made.left = Some(left);
     wpa.rename(plan.own).await.map_err(said)?;
@@ -148,12 +155,21 @@ impl Made {
 pub(super) async fn tidy(wpa: &Wpa, left: &Left, group: Option<Group>, left_path: Option<&PathBuf>) -> bool {
     let group = match group {
         Some(group) => Some(group),
-        None => wpa.group_of(&left.names).await.ok().flatten(),
+        None => match wpa.group_of(&left.names).await {
+            Ok(group) => group,
+            Err(problem) => {
+                tracing::warn!(%problem, "whether a Wi-Fi Direct group of ours is left cannot be seen");
+                return false;
+            }
+        },
     };
     if let Some(group) = group
         && let Err(problem) = wpa.remove(&group).await
+        && !matches!(wpa.group_of(&left.names).await, Ok(None))
     {
-        tracing::debug!(%problem, "the group was gone already");
+        // It stays written down, and ends by itself when it is empty.
+        tracing::warn!(%problem, "a Wi-Fi Direct group of ours could not be removed");
+        return false;
     }
     match wpa.restore(&left.before).await {
         Ok(()) => {

@@ -14,6 +14,8 @@ use super::wpa::Before;
 pub(super) struct Left {
     /// Ours and theirs; the name of a group on the air ends in that of its owner.
     pub(super) names: [Name; 2],
+    /// The interface it was on.
+    pub(super) interface: String,
     /// What was set before.
     pub(super) before: Before,
 }
@@ -24,7 +26,8 @@ impl Left {
         let Some(path) = path else { return Ok(()) };
         let [own, theirs] = self.names.map(|name| name.text());
         let (name, postfix) = (hex(&self.before.device_name), hex(&self.before.ssid_postfix));
-        let text = format!("{own} {theirs} {} .{name} .{postfix}\n", self.before.group_idle_s);
+        let text =
+            format!("{own} {theirs} {} .{name} .{postfix} .{}\n", self.before.group_idle_s, hex(&self.interface));
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
@@ -42,7 +45,8 @@ impl Left {
         let group_idle_s = words.next()?.parse().ok()?;
         let mut word = || String::from_utf8(bytes(words.next()?.strip_prefix('.')?)?).ok();
         let before = Before { device_name: word()?, ssid_postfix: word()?, group_idle_s };
-        Some(Self { names, before })
+        let interface = word()?;
+        Some(Self { names, interface, before })
     }
 }
 
@@ -77,7 +81,7 @@ mod tests {
     fn what_is_written_is_read_the_same_and_forgotten() {
         let path = std::env::temp_dir().join(format!("silbo-left-{}", std::process::id()));
         let before = Before { device_name: "Ada's laptop\n".to_owned(), ssid_postfix: String::new(), group_idle_s: 7 };
-        let left = Left { names: [Name([1; 8]), Name([0xab; 8])], before };
+        let left = Left { names: [Name([1; 8]), Name([0xab; 8])], interface: "wlan0".to_owned(), before };
         left.write(Some(&path)).expect("a file");
         assert_eq!(Left::read(Some(&path)), Some(left));
         forget(Some(&path));

@@ -125,3 +125,10 @@ pub fn start(settings: WifiDirectSettings, hub: HubEnds, events: mpsc::Sender<Li
     let running = Running::new("Wi-Fi Direct transport", task, stop);
     WifiDirect { commands, snapshot: seen, running }
 }
+
+/// Puts back what a run that was killed has changed, and nothing else: for a node that does not use Wi-Fi Direct any more.
+pub async fn put_back(bus: Option<String>, left_path: PathBuf) {
+    if let Err(problem) = supervisor::open(bus.as_deref(), None, Some(&left_path)).await {
+        tracing::info!(%problem, "what Wi-Fi Direct had changed is not put back yet");
+    }
+}

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::group::{self, Made};
-use super::left::Left;
+use super::left::{self, Left};
 use super::record::{Place, Reason};
 use super::upgrade::{Call, Input, Output, Upgrade, View};
 use super::wpa::{Problem, Wpa};
@@ -75,7 +75,7 @@ pub(super) struct Supervisor {
     links: BTreeSet<LinkId>,
     /// An event for the engine, a command for the group: each waits for room.
     event: VecDeque<LinkEvent>,
-    command: Option<LinkCommand>,
+    command: VecDeque<LinkCommand>,
     /// With whom.
     with: [u8; 6],
     groups: u32,
@@ -112,7 +112,7 @@ impl Supervisor {
             dial_at: None,
             links: BTreeSet::new(),
             event: VecDeque::new(),
-            command: None,
+            command: VecDeque::new(),
             with: [0; 6],
             groups: 0,
             began: now,
@@ -156,14 +156,15 @@ impl Supervisor {
 
     async fn turn(&mut self, stop: &CancellationToken) -> Turn {
         let wake = self.upgrade.next_wake().map(|at| self.began + Duration::from_millis(at));
-        let look = if self.job.is_none() { self.look } else { self.look + LOOK };
-        let due = [Some(look), wake, self.dial_at].into_iter().flatten().min().unwrap_or(look);
+        // While a job runs its end is the next turn.
+        let look = self.job.is_none().then_some(self.look);
+        let due = [look, wake, self.dial_at].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + LOOK);
         let net = self.made.as_mut().and_then(|made| made.net.as_mut());
         let (net_commands, net_events) = match net {
             Some(net) => (Some(&net.commands), Some(&mut net.events)),
             None => (None, None),
         };
-        let (holds, tells) = (self.command.is_some(), !self.event.is_empty());
+        let (holds, tells) = (!self.command.is_empty(), !self.event.is_empty());
         let job = async {
             match &mut self.job {
                 Some(job) => job.await,
@@ -197,7 +198,7 @@ impl Supervisor {
                 _ => Turn::Stop, // nobody listens any more
             },
             permit = room => {
-                if let (Some(permit), Some(command)) = (permit, self.command.take()) {
+                if let (Some(permit), Some(command)) = (permit, self.command.pop_front()) {
                     permit.send(command);
                 }
                 Turn::Passed
@@ -232,7 +233,7 @@ impl Supervisor {
             if matches!(command, LinkCommand::Frame { .. }) {
                 self.handle(Input::Moved);
             }
-            self.command = Some(command);
+            self.command.push_back(command);
         }
     }
 
@@ -242,7 +243,7 @@ impl Supervisor {
         match &mut event {
             LinkEvent::Up { link, peer, route, .. } => {
                 if made.peer.as_ref() != Some(peer) {
-                    self.command = Some(LinkCommand::Close { link: *link });
+                    self.command.push_back(LinkCommand::Close { link: *link });
                     return;
                 }
                 *route = Route::Radio; // QUIC sees the loopback and knows no better
@@ -413,7 +414,7 @@ impl Supervisor {
     /// The engine is told that the links of the group are gone.
     fn part(&mut self) {
         self.dial_at = None;
-        self.command = None;
+        self.command.clear();
         let gone = std::mem::take(&mut self.links).into_iter().map(|link| LinkEvent::Down { link });
         self.event.extend(gone);
     }
@@ -445,11 +446,25 @@ impl Supervisor {
 }
 
 /// Opens wpa_supplicant's interface, and takes back what a run that was killed has left.
-async fn open(bus: Option<&str>, interface: Option<&str>, left_path: Option<&PathBuf>) -> Result<Wpa, Problem> {
+pub(super) async fn open(
+    bus: Option<&str>,
+    interface: Option<&str>,
+    left_path: Option<&PathBuf>,
+) -> Result<Wpa, Problem> {
     let wpa = Wpa::open(bus, interface).await?;
-    if let Some(left) = Left::read(left_path) {
-        tracing::info!("what the last run had left of a Wi-Fi Direct group is removed");
-        group::tidy(&wpa, &left, None, left_path).await;
-    }
-    Ok(wpa)
+    let Some(left) = Left::read(left_path) else { return Ok(wpa) };
+    tracing::info!("what the last run had left of a Wi-Fi Direct group is removed");
+    let put_back = if left.interface == wpa.name {
+        group::tidy(&wpa, &left, None, left_path).await
+    } else {
+        match Wpa::open(bus, Some(&left.interface)).await {
+            Ok(other) => group::tidy(&other, &left, None, left_path).await,
+            Err(Problem::NoInterface(_)) => {
+                left::forget(left_path); // it has gone, and all that was set on it
+                true
+            }
+            Err(problem) => return Err(problem),
+        }
+    };
+    if put_back { Ok(wpa) } else { Err(Problem::NotPutBack) }
 }

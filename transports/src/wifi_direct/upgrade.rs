@@ -257,12 +257,13 @@ impl Upgrade {
             }
             Input::Linked => {
                 if let Some(attempt) = self.at(Stage::Linking) {
-                    (attempt.stage, attempt.was_up) = (Stage::Up, true);
+                    attempt.stage = Stage::Up;
                     attempt.until = now + attempt.idle_ms();
                 }
             }
             Input::Moved => {
                 if let Some(attempt) = self.at(Stage::Up) {
+                    attempt.was_up = true;
                     attempt.until = now + attempt.idle_ms();
                 }
             }
@@ -391,7 +392,9 @@ impl Upgrade {
         match free {
             Err(reason) => {
                 let tell = (!attempt.asks).then_some(reason);
-                self.leave("the radio is busy here", tell, now);
+                let why =
+                    if reason == Reason::Off { "Wi-Fi Direct does not work here" } else { "the radio is busy here" };
+                self.leave(why, tell, now);
             }
             Ok(()) if attempt.asks => {
                 (attempt.stage, attempt.until) = (Stage::Asked, now + AGREE_MS);

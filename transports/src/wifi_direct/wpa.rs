@@ -52,13 +52,17 @@ pub(super) enum Problem {
     #[error("there is no D-Bus: {0}")]
     NoBus(zbus::Error),
     /// It is not on the bus.
-    #[error("wpa_supplicant is not on the bus")]
+    #[error("wpa_supplicant is not on the bus: it has to run with D-Bus (-u)")]
     NoService,
     /// No interface can do it, or not the one that is wanted.
-    #[error("wpa_supplicant has no interface with Wi-Fi Direct{0}")]
+    #[error(
+        "wpa_supplicant has no interface with Wi-Fi Direct{0}: `iw list` says what a chip can (P2P-GO), transports.wifi_direct_interface which one is used"
+    )]
     NoInterface(String),
     /// This user may not speak to it.
-    #[error("this user may not speak to wpa_supplicant")]
+    #[error(
+        "this user may not speak to wpa_supplicant: let it in a D-Bus policy for fi.w1.wpa_supplicant1, or switch transports.wifi_direct off"
+    )]
     NotAllowed,
     /// It said no.
     #[error("wpa_supplicant: {0}")]
@@ -66,6 +70,9 @@ pub(super) enum Problem {
     /// The group is not there any more.
     #[error("the group was removed")]
     NoGroup,
+    /// An attempt of before could not be taken back.
+    #[error("what the last group had changed could not be put back yet; it is tried again")]
+    NotPutBack,
     /// It said something else.
     #[error("wpa_supplicant answers otherwise than expected")]
     Strange,
@@ -388,7 +395,8 @@ impl Wpa {
         B: serde::Serialize + DynamicType,
         R: for<'d> zbus::zvariant::DynamicDeserialize<'d>,
     {
-        let answer = self.bus.call_method(Some(SERVICE), path.as_ref(), Some(interface), method, body).await?;
+        let answer =
+            self.bus.call_method(Some(self.owner.as_str()), path.as_ref(), Some(interface), method, body).await?;
         Ok(answer.body().deserialize()?)
     }
 }

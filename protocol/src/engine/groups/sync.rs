@@ -103,6 +103,11 @@ impl Comparison {
     }
 }
 
+/// How long a letter may take that was asked for: four of the longest are ten seconds of a slow radio.
+fn patience_ms(route: Route) -> u64 {
+    if route == Route::Radio { 6 * WANT_MS } else { WANT_MS }
+}
+
 impl Engine {
     /// Groups that the account at the other end of a link is a member of, as far as is known here.
     fn groups_shared_on(&self, link: LinkId) -> Vec<ChatId> {
@@ -316,7 +321,12 @@ impl Engine {
         let Some(group) = self.groups.get(&chat) else { return };
         let Some(state) = self.links.get_mut(&link) else { return };
         // A letter may be as long as an envelope, and a radio link is closed when it is owed a megabyte.
-        let window = if state.route == Route::Radio { GROUP_WANTS_BY_RADIO_MAX } else { GROUP_WANTS_MAX };
+        let window = if state.route == Route::Radio {
+            let others = state.comparisons.iter().filter(|(of, _)| **of != chat);
+            GROUP_WANTS_BY_RADIO_MAX.saturating_sub(others.map(|(_, comparison)| comparison.asked.len()).sum())
+        } else {
+            GROUP_WANTS_MAX
+        };
         let Some(comparison) = state.comparisons.get_mut(&chat) else { return };
         let mut batch = Vec::new();
         while comparison.asked.len() < window {
@@ -337,15 +347,19 @@ impl Engine {
         let now = turn.now.moment;
         let mut overdue: BTreeSet<Cid> = BTreeSet::new();
         let mut next: Option<Moment> = None;
-        for comparison in self.links.values_mut().flat_map(|l| l.comparisons.values_mut()) {
-            let late = comparison.asked.extract_if(.., |_, since| since.after_ms(WANT_MS) <= now);
+        let on_links = self.links.values_mut().flat_map(|state| {
+            let patience = patience_ms(state.route);
+            state.comparisons.values_mut().map(move |comparison| (comparison, patience))
+        });
+        for (comparison, patience) in on_links {
+            let late = comparison.asked.extract_if(.., |_, since| since.after_ms(patience) <= now);
             let late: Vec<Cid> = late.map(|(letter, _)| letter).collect();
             for letter in late {
                 // Who says so and does not hand it over is not asked first again.
                 comparison.known.remove(&letter);
                 overdue.insert(letter);
             }
-            next = comparison.asked.values().map(|since| since.after_ms(WANT_MS)).chain(next).min();
+            next = comparison.asked.values().map(|since| since.after_ms(patience)).chain(next).min();
         }
         if let Some(at) = next {
             self.timers.set(Timer::LettersOverdue, at);
@@ -370,7 +384,9 @@ impl Engine {
         }
         let mut batch = proto::GroupLetters::default();
         let mut bytes = 0;
-        let held = list.iter().take(GROUP_WANTS_MAX).filter(|letter| member && group.letters.contains_key(letter));
+        let radio = self.links.get(&link).is_some_and(|state| state.route == Route::Radio);
+        let most = if radio { GROUP_WANTS_BY_RADIO_MAX } else { GROUP_WANTS_MAX };
+        let held = list.iter().take(most).filter(|letter| member && group.letters.contains_key(letter));
         for letter in held {
             let Some(record) = stored_letter(&chat, letter, turn)? else { continue };
             if bytes > 0 && bytes + record.envelope.len() > LETTERS_BYTES {
