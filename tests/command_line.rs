@@ -294,7 +294,9 @@ fn every_list_and_every_send_is_json_where_json_is_asked_for() {
     }
     let checks = home.json(&["doctor"]);
     let checks = checks["checks"].as_array().expect("checks");
-    assert!(!checks.is_empty() && checks.iter().all(|check| check["ok"] == true), "{checks:?}");
+    // A machine that has an adapter misses the service, which is kept from the nodes of tests.
+    let fine = |check: &Value| check["ok"] == true || check["name"] == "bluetooth" && check["hint"].is_string();
+    assert!(!checks.is_empty() && checks.iter().all(fine), "{checks:?}");
     assert_eq!(home.json(&["version"])["version"], home.json(&["version"])["node"]["version"]);
     assert_eq!(home.json(&["status"])["relays"].as_array().map(Vec::len), Some(1));
     home.down();

@@ -257,6 +257,11 @@ impl RadioError {
     }
 }
 
+/// Whether the kernel knows an adapter, whatever the service says.
+fn has_adapter() -> bool {
+    std::fs::read_dir("/sys/class/bluetooth").is_ok_and(|adapters| adapters.count() > 0)
+}
+
 fn no_adapter(settings: &BluetoothSettings) -> RadioError {
     RadioError::NoAdapter(settings.adapter.as_ref().map_or_else(String::new, |name| format!(" called {name}")))
 }
@@ -291,6 +296,11 @@ async fn supervise(
         let Some(ended) = ended else { return };
         let off = match ended {
             Ok(()) => Off { cause: Cause::Service, why: "the Bluetooth service has gone".to_owned() },
+            // Without an adapter nobody misses the service.
+            Err(problem) if problem.cause() == Cause::Service && !has_adapter() => {
+                let problem = no_adapter(&settings);
+                Off { cause: problem.cause(), why: problem.to_string() }
+            }
             Err(problem) => Off { cause: problem.cause(), why: problem.to_string() },
         };
         let why = off.why.clone();

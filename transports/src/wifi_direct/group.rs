@@ -165,7 +165,6 @@ pub(super) async fn tidy(wpa: &Wpa, left: &Left, group: Option<Group>, left_path
     };
     if let Some(group) = group
         && let Err(problem) = wpa.remove(&group).await
-        && !matches!(wpa.group_of(&left.names).await, Ok(None))
     {
         // It stays written down, and ends by itself when it is empty.
         tracing::warn!(%problem, "a Wi-Fi Direct group of ours could not be removed");

@@ -124,6 +124,8 @@ pub(super) struct Before {
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     path: OwnedObjectPath,
+    /// Its name on the air; two characters of it are by chance, so that it is no other group's.
+    ssid: Vec<u8>,
     /// Its network interface.
     pub(super) name: String,
     /// This end is the owner.
@@ -341,7 +343,7 @@ impl Wpa {
             return Ok(None);
         }
         let name: String = self.get(&path, INTERFACE, "Ifname").await?;
-        Ok(Some(Group { path, name, owner }))
+        Ok(Some(Group { path, ssid, name, owner }))
     }
 
     /// The group whose name on the air ends in one of these names, if there is one: it is of an attempt with them.
@@ -354,19 +356,35 @@ impl Wpa {
             if is_of(&ssid, names) {
                 let name: String = self.get(&path, INTERFACE, "Ifname").await?;
                 let owner = self.get::<String>(&path, P2P, "Role").await? == "GO";
-                return Ok(Some(Group { path, name, owner }));
+                return Ok(Some(Group { path, ssid, name, owner }));
             }
         }
         Ok(None)
     }
 
-    /// Whether a group of ours is still there.
-    pub(super) async fn is_there(&self, group: &Group) -> bool {
-        matches!(self.get::<String>(&group.path, P2P, "Role").await.as_deref(), Ok("GO" | "client"))
+    /// The name on the air of the group that is on an interface now, if there is one.
+    async fn ssid_on(&self, path: &OwnedObjectPath) -> Result<Option<Vec<u8>>, Problem> {
+        let no_group = |problem| match problem {
+            Problem::Refused(zbus::Error::MethodError(..)) => Ok(None),
+            problem => Err(problem),
+        };
+        let group: OwnedObjectPath = match self.get(path, P2P, "Group").await {
+            Ok(group) => group,
+            Err(problem) => return no_group(problem),
+        };
+        self.get(&group, GROUP, "SSID").await.map_or_else(no_group, |ssid| Ok(Some(ssid)))
     }
 
-    /// Removes a group of ours.
+    /// Whether a group of ours is still there.
+    pub(super) async fn is_there(&self, group: &Group) -> bool {
+        matches!(self.ssid_on(&group.path).await, Ok(Some(ssid)) if ssid == group.ssid)
+    }
+
+    /// Removes a group of ours, unless it has gone: what is on its interface now may be somebody else's.
     pub(super) async fn remove(&self, group: &Group) -> Result<(), Problem> {
+        if self.ssid_on(&group.path).await? != Some(group.ssid.clone()) {
+            return Ok(());
+        }
         self.call::<_, ()>(&group.path, P2P, "Disconnect", &()).await
     }
 
