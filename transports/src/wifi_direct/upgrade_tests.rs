@@ -98,11 +98,12 @@ fn two_agree_on_one_group_and_give_it_up_when_nothing_moves() {
     assert_eq!((a.own, a.theirs, a.pin), (b.theirs, b.own, b.pin));
     assert_eq!((a.asks, b.asks, a.intent, b.intent), (false, true, 14, 3));
     assert_eq!(two.linked, [Some((place(2), false)), Some((place(1), true))]);
+    two.ends[1].handle(Input::Moved, 0);
     two.ends[0].handle(Input::Moved, 15_000);
     for end in &mut two.ends {
         end.tick(20_000);
     }
-    assert_eq!(two.views(), [View::Up(LINK), View::Idle], "the other end has moved nothing");
+    assert_eq!(two.views(), [View::Up(LINK), View::Idle], "the other end has moved nothing for so long");
     two.settle(20_000);
     assert_eq!(two.left, [0, 1]);
     two.ends[0].handle(Input::Over("the link is gone".to_owned()), 20_100);
@@ -112,6 +113,23 @@ fn two_agree_on_one_group_and_give_it_up_when_nothing_moves() {
     two.ends[1].handle(Input::Backlog { link: LINK }, 23_000);
     two.settle(23_000);
     assert_eq!(two.views(), [View::Up(LINK); 2], "and again when it is wanted");
+}
+
+#[test]
+fn a_group_that_carried_nothing_is_not_made_again_at_once() {
+    let mut two = Two::new([|| 14, || 3]);
+    two.ends[1].handle(Input::Backlog { link: LINK }, 0);
+    two.settle(0);
+    assert_eq!(two.views(), [View::Up(LINK); 2]);
+    for end in &mut two.ends {
+        end.handle(Input::Over("the link is gone".to_owned()), 100);
+    }
+    two.settle(100);
+    for (now, view) in [(29_000, View::Idle), (31_000, View::Up(LINK))] {
+        two.ends[1].handle(Input::Backlog { link: LINK }, now);
+        two.settle(now);
+        assert_eq!(two.views(), [view; 2], "after {now} ms");
+    }
 }
 
 #[test]
