@@ -40,6 +40,19 @@ async fn two_nodes_exchange_frames_over_tcp() {
 }
 
 #[tokio::test]
+async fn a_program_with_our_port_on_another_address_does_not_stop_our_dials() {
+    let mut a = Node::start(settings(TCP)).await;
+    let b = Node::start(settings(TCP)).await;
+    let own = multiaddr_text(&b.address.addrs[0]).expect("text");
+    let port: u16 = own.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port");
+    let _other = std::net::TcpListener::bind(("127.0.0.2", port)).expect("the other address is free");
+    b.dial(&a.address).await;
+    assert_eq!(a.up().await.1, b.key());
+    a.net.stop().await;
+    b.net.stop().await;
+}
+
+#[tokio::test]
 async fn a_link_on_this_machine_is_local_and_shows_in_the_snapshot() {
     let (mut a, _, b, _) = linked(settings(QUIC), settings(QUIC)).await;
     let snapshot = a.see("the link", |snapshot| !snapshot.peers.is_empty()).await;

@@ -17,6 +17,7 @@ mod circuits;
 mod clock;
 mod contained;
 mod dht;
+mod dial_port;
 mod driver;
 mod framing;
 mod gate;

@@ -9,6 +9,8 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
 
+use super::dial_port::OrNewPort;
+
 /// From socket to authenticated connection; half-open ones are dropped after this (T-49). Shorter than the 10 s an
 /// AutoNAT client waits for its probe: one that learns nothing probes again and again.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -38,7 +40,7 @@ pub(super) fn build(
         .multiplex(muxer())
         .timeout(HANDSHAKE_TIMEOUT);
     let sockets = || -> Result<_, noise::Error> {
-        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        let tcp = OrNewPort(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
             .upgrade(Version::V1Lazy)
             .authenticate(noise::Config::new(key)?)
             .multiplex(muxer())
