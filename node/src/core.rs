@@ -194,8 +194,7 @@ impl Core {
             head: head_out,
             paused_until: Moment(0),
             events_since_prune: 0,
-            held_changed: true,
-            held_since: None,
+            held_since: Some(now().moment),
             first: None,
             stale: None,
             #[cfg(debug_assertions)]
@@ -313,9 +312,7 @@ struct Driver {
     head: watch::Sender<u64>,
     paused_until: Moment,
     events_since_prune: u64,
-    /// The radios have not been told yet that what is held has changed.
-    held_changed: bool,
-    /// Since when.
+    /// Since when the radios have not been told that what is held has changed.
     held_since: Option<Moment>,
     /// What the engine wanted when it was opened, until it is committed with the next batch.
     first: Option<Step>,
@@ -386,7 +383,7 @@ impl Driver {
         shutdown: &Shutdown,
     ) -> Happened {
         let wake = self.engine.next_wake().map(|at| at.max(self.paused_until).0.saturating_sub(now().moment.0));
-        let quiet = (self.held_changed || self.db.waits_for_index()).then_some(QUIET_MS);
+        let quiet = (self.held_since.is_some() || self.db.waits_for_index()).then_some(QUIET_MS);
         let outlet = self.backlog.front().map(|command| self.outlet(command).clone());
         let flush = async {
             match outlet {
@@ -412,14 +409,19 @@ impl Driver {
         }
     }
 
+    fn held_changes(&mut self) {
+        self.held_since.get_or_insert_with(|| now().moment);
+    }
+
     /// Lets radios say on the air that there is something else to be had here. A radio that is busy is told later.
     fn tell_held(&mut self) {
-        self.held_since = None;
-        if std::mem::take(&mut self.held_changed)
+        if self.held_since.take().is_some()
             && let Some(radio) = &self.radio
         {
             let fingerprint = self.engine.held_fingerprint();
-            self.held_changed = radio.try_send(LinkCommand::Held { fingerprint }).is_err() && !radio.is_closed();
+            if let Err(mpsc::error::TrySendError::Full(_)) = radio.try_send(LinkCommand::Held { fingerprint }) {
+                self.held_changes();
+            }
         }
     }
 
@@ -455,7 +457,7 @@ impl Driver {
             LinkEvent::Frame { link, bytes } => Input::Frame { link, bytes },
             LinkEvent::Down { link } => {
                 self.links.remove(&link);
-                self.held_changed = true; // mail for whoever was linked waits for others now
+                self.held_changes(); // mail for whoever was linked waits for others now
                 Input::LinkDown { link }
             }
             LinkEvent::DialFailed { peer } => Input::DialFailed { peer },
@@ -552,9 +554,8 @@ impl Driver {
     }
 
     fn publish(&mut self, done: Done) {
-        self.held_changed |= done.held_changed;
-        if self.held_changed && self.held_since.is_none() {
-            self.held_since = Some(now().moment);
+        if done.held_changed {
+            self.held_changes();
         }
         self.hand_out(join_frames(done.sends));
         for (id, answer) in done.replies {
