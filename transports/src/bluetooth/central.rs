@@ -183,7 +183,7 @@ impl Central {
         let linked = |link: &RadioLink| Linked {
             rid: link.instance.rid(),
             dialled: link.end == End::Dialler,
-            since: self.moment(link.since),
+            since: self.moment(link.used.since()),
             used: self.moment(link.used.at()),
         };
         shown.links.iter().map(linked).collect()

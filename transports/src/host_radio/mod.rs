@@ -5,8 +5,9 @@
 //!                      ▲  LinkCommand
 //! ```
 //! A radio hands over a [`Pipe`] for each connection: packets in, packets out, how large they may be. Closing its
-//! channels ends the link, and an ended link closes the channels. A socket that an app has opened becomes a pipe by [`adopt`]. The hub keeps one link for each pair of nodes, says
-//! which neighbours are linked, and tells all of them when this node takes a new name.
+//! channels ends the link, and an ended link closes the channels. A socket that an app has opened becomes a pipe by
+//! [`adopt`]. The hub keeps one link for each pair of nodes, says which neighbours are linked, and tells all of them when
+//! this node takes a new name.
 
 mod adopted;
 mod beside;
@@ -112,9 +113,7 @@ pub struct RadioLink {
     pub instance: Instance,
     /// Which end dialled.
     pub end: End,
-    /// When the connection came up.
-    pub since: Instant,
-    /// When a frame went over it last.
+    /// When the connection came up, and when a frame went over it last.
     pub used: LastUse,
 }
 
@@ -135,7 +134,12 @@ impl LastUse {
         self.after_ms.store(after, Ordering::Relaxed);
     }
 
-    /// The moment.
+    /// When the link began.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// When a frame went over it last.
     pub fn at(&self) -> Instant {
         self.since + Duration::from_millis(self.after_ms.load(Ordering::Relaxed))
     }
@@ -405,8 +409,7 @@ impl State {
     fn show(&mut self) {
         let links = self.pipes.iter().filter_map(|(link, open)| {
             let instance = open.instance.filter(|_| !open.close.is_cancelled())?;
-            let (since, used) = (open.used.since, open.used.clone());
-            Some(RadioLink { link: *link, instance, end: open.end, since, used })
+            Some(RadioLink { link: *link, instance, end: open.end, used: open.used.clone() })
         });
         self.shown.links = links.collect();
         self.shown.half_open = self.pipes.values().filter(|open| open.instance.is_none()).count();

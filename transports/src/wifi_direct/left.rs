@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::record::Name;
+use super::record::{Name, hex};
 use super::wpa::Before;
 
 /// One attempt that was not taken back.
@@ -25,9 +25,12 @@ impl Left {
     pub(super) fn write(&self, path: Option<&PathBuf>) -> io::Result<()> {
         let Some(path) = path else { return Ok(()) };
         let [own, theirs] = self.names.map(|name| name.text());
-        let (name, postfix) = (hex(&self.before.device_name), hex(&self.before.ssid_postfix));
-        let text =
-            format!("{own} {theirs} {} .{name} .{postfix} .{}\n", self.before.group_idle_s, hex(&self.interface));
+        let (name, postfix) = (hex(self.before.device_name.as_bytes()), hex(self.before.ssid_postfix.as_bytes()));
+        let text = format!(
+            "{own} {theirs} {} .{name} .{postfix} .{}\n",
+            self.before.group_idle_s,
+            hex(self.interface.as_bytes())
+        );
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
@@ -58,10 +61,6 @@ pub(super) fn forget(path: Option<&PathBuf>) {
     {
         tracing::warn!(%problem, "what Wi-Fi Direct had changed stays written down");
     }
-}
-
-fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {

@@ -27,7 +27,7 @@ pub struct Name(pub [u8; 8]);
 impl Name {
     /// As it is on the air.
     pub fn text(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0)
     }
 }
 
@@ -57,6 +57,11 @@ impl Pin {
     pub fn text(&self) -> String {
         format!("{:08}", self.0)
     }
+}
+
+/// Bytes as text.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every second digit counts three times, and all with their checksum come to a multiple of ten.

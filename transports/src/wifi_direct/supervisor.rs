@@ -211,17 +211,11 @@ impl Supervisor {
     }
 
     fn on_happening(&mut self, happening: Happening) {
-        let link = match happening {
-            Happening::Backlog { link } | Happening::Record { link, .. } | Happening::Down { link } => link,
-        };
+        let (Happening::Backlog { link } | Happening::Record { link, .. } | Happening::Down { link }) = happening;
         let known =
             self.hub.links.borrow().links.iter().find(|known| known.link == link).map(|known| known.instance.rid());
         let idle = self.upgrade.view() == View::Idle;
-        self.handle(match happening {
-            Happening::Backlog { link } => Input::Backlog { link },
-            Happening::Record { link, vouched, bytes } => Input::Record { link, vouched, bytes },
-            Happening::Down { link } => Input::LinkDown { link },
-        });
+        self.handle(Input::OnLink(happening));
         if idle && self.upgrade.view() != View::Idle {
             self.with = known.unwrap_or_default();
         }

@@ -13,6 +13,7 @@ use silbo_protocol::chance::Chance;
 use silbo_protocol::ids::LinkId;
 
 use super::record::{self, Name, Pin, Place, Reason, Record};
+use crate::host_radio::Happening;
 
 /// From a first record to the answer.
 const AGREE_MS: u64 = 15_000;
@@ -36,25 +37,8 @@ const ANSWER_PAUSE_MS: u64 = 10_000;
 pub enum Input {
     /// Wi-Fi Direct works here, or does not any more.
     Works(bool),
-    /// Much waits on a link of a contact.
-    Backlog {
-        /// The link.
-        link: LinkId,
-    },
-    /// The other end of a radio link said something.
-    Record {
-        /// The link.
-        link: LinkId,
-        /// It is a contact.
-        vouched: bool,
-        /// What it said.
-        bytes: Vec<u8>,
-    },
-    /// A radio link is gone.
-    LinkDown {
-        /// The link.
-        link: LinkId,
-    },
+    /// On a radio link.
+    OnLink(Happening),
     /// Answer to [`Call::Prepare`]: the radio is free, or why not.
     Prepared(Result<(), Reason>),
     /// Answer to [`Call::Join`]: where we are in the group, or why there is none, in words.
@@ -241,13 +225,13 @@ impl Upgrade {
                     self.leave("Wi-Fi Direct does not work any more", Some(Reason::Off), now);
                 }
             }
-            Input::Backlog { link } => self.backlog(link, now),
-            Input::Record { link, vouched, bytes } => {
+            Input::OnLink(Happening::Backlog { link }) => self.backlog(link, now),
+            Input::OnLink(Happening::Record { link, vouched, bytes }) => {
                 if let Some((attempt, record)) = record::read(&bytes) {
                     self.record(link, vouched, attempt, record, now);
                 }
             }
-            Input::LinkDown { link } => self.link_down(link, now),
+            Input::OnLink(Happening::Down { link }) => self.link_down(link, now),
             Input::Prepared(free) => self.prepared(free, now),
             Input::Joined(Ok(place)) => self.joined(&place, now),
             Input::Joined(Err(why)) => {

@@ -5,6 +5,7 @@ use silbo_protocol::ids::{LinkId, PeerKey};
 
 use super::record::{self, Name, Pin, Place, Reason, Record};
 use super::upgrade::{Call, Input, Output, Plan, Upgrade, View};
+use crate::host_radio::Happening;
 
 const LINK: LinkId = LinkId(7);
 
@@ -61,7 +62,8 @@ impl Two {
         let answer = match output {
             Output::Say { bytes, .. } => {
                 if self.loses != bytes.first().copied() {
-                    self.ends[1 - at].handle(Input::Record { link: LINK, vouched: true, bytes }, now);
+                    self.ends[1 - at]
+                        .handle(Input::OnLink(Happening::Record { link: LINK, vouched: true, bytes }), now);
                 }
                 return;
             }
@@ -91,7 +93,7 @@ impl Two {
 #[test]
 fn two_agree_on_one_group_and_give_it_up_when_nothing_moves() {
     let mut two = Two::new([|| 14, || 3]);
-    two.ends[1].handle(Input::Backlog { link: LINK }, 0);
+    two.ends[1].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
     two.settle(0);
     assert_eq!(two.views(), [View::Up(LINK); 2]);
     let [Some(a), Some(b)] = &two.plans else { panic!("both have a plan") };
@@ -110,7 +112,7 @@ fn two_agree_on_one_group_and_give_it_up_when_nothing_moves() {
     two.settle(20_100);
     assert_eq!(two.left, [1, 1]);
     assert_eq!(two.ends[1].ended(), Some("there was nothing more to move"));
-    two.ends[1].handle(Input::Backlog { link: LINK }, 23_000);
+    two.ends[1].handle(Input::OnLink(Happening::Backlog { link: LINK }), 23_000);
     two.settle(23_000);
     assert_eq!(two.views(), [View::Up(LINK); 2], "and again when it is wanted");
 }
@@ -118,7 +120,7 @@ fn two_agree_on_one_group_and_give_it_up_when_nothing_moves() {
 #[test]
 fn a_group_that_carried_nothing_is_not_made_again_at_once() {
     let mut two = Two::new([|| 14, || 3]);
-    two.ends[1].handle(Input::Backlog { link: LINK }, 0);
+    two.ends[1].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
     two.settle(0);
     assert_eq!(two.views(), [View::Up(LINK); 2]);
     for end in &mut two.ends {
@@ -126,7 +128,7 @@ fn a_group_that_carried_nothing_is_not_made_again_at_once() {
     }
     two.settle(100);
     for (now, view) in [(29_000, View::Idle), (31_000, View::Up(LINK))] {
-        two.ends[1].handle(Input::Backlog { link: LINK }, now);
+        two.ends[1].handle(Input::OnLink(Happening::Backlog { link: LINK }), now);
         two.settle(now);
         assert_eq!(two.views(), [view; 2], "after {now} ms");
     }
@@ -136,8 +138,8 @@ fn a_group_that_carried_nothing_is_not_made_again_at_once() {
 fn of_two_that_ask_at_once_one_question_stays_and_equals_never_want_it_alike() {
     for when in 0..2 {
         let mut two = Two::new([|| 14, || 14]);
-        two.ends[when].handle(Input::Backlog { link: LINK }, 0);
-        two.ends[1 - when].handle(Input::Backlog { link: LINK }, 0);
+        two.ends[when].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
+        two.ends[1 - when].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
         two.settle(0);
         assert_eq!(two.views(), [View::Up(LINK); 2]);
         let [Some(a), Some(b)] = &two.plans else { panic!("both have a plan") };
@@ -150,15 +152,15 @@ fn of_two_that_ask_at_once_one_question_stays_and_equals_never_want_it_alike() {
 fn a_busy_radio_is_said_and_asked_again_after_a_pause_only() {
     let mut two = Two::new([|| 14, || 14]);
     two.busy = [false, true];
-    two.ends[0].handle(Input::Backlog { link: LINK }, 0);
+    two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
     two.settle(0);
     assert_eq!((two.views(), two.left), ([View::Idle; 2], [1, 1]));
     assert_eq!(two.ends[0].ended(), Some("the other end's radio is busy"));
     assert_eq!(two.ends[1].ended(), Some("the radio is busy here"));
     two.busy = [false, false];
-    two.ends[0].handle(Input::Backlog { link: LINK }, 29_999);
+    two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 29_999);
     assert_eq!(outputs(&mut two.ends[0]), []);
-    two.ends[0].handle(Input::Backlog { link: LINK }, 30_000);
+    two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 30_000);
     two.settle(30_000);
     assert_eq!(two.views(), [View::Up(LINK); 2]);
 }
@@ -168,7 +170,7 @@ fn every_stage_ends_by_itself_when_a_record_is_lost() {
     for lost in 1..=4 {
         let mut two = Two::new([|| 14, || 14]);
         two.loses = Some(lost);
-        two.ends[0].handle(Input::Backlog { link: LINK }, 0);
+        two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
         two.settle(0);
         while let Some(at) =
             two.ends.iter().filter(|end| end.view() != View::Up(LINK)).filter_map(Upgrade::next_wake).min()
@@ -185,18 +187,18 @@ fn every_stage_ends_by_itself_when_a_record_is_lost() {
 #[test]
 fn a_radio_link_that_is_lost_ends_what_is_not_up_yet_and_leaves_the_group_alone() {
     let mut early = end(1, || 14);
-    early.handle(Input::Backlog { link: LINK }, 0);
+    early.handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
     early.handle(Input::Prepared(Ok(())), 0);
-    early.handle(Input::LinkDown { link: LinkId(8) }, 1);
+    early.handle(Input::OnLink(Happening::Down { link: LinkId(8) }), 1);
     assert_eq!(early.view(), View::Forming(LINK));
-    early.handle(Input::LinkDown { link: LINK }, 1);
+    early.handle(Input::OnLink(Happening::Down { link: LINK }), 1);
     assert!(outputs(&mut early).contains(&Output::Do(Call::Leave)));
 
     let mut two = Two::new([|| 14, || 14]);
-    two.ends[0].handle(Input::Backlog { link: LINK }, 0);
+    two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
     two.settle(0);
     for end in &mut two.ends {
-        end.handle(Input::LinkDown { link: LINK }, 1);
+        end.handle(Input::OnLink(Happening::Down { link: LINK }), 1);
         end.tick(20_001);
         assert_eq!(end.view(), View::Up(LINK), "it is the only way now");
         end.tick(120_001);
@@ -209,7 +211,7 @@ fn strangers_are_refused_and_nothing_of_ours_is_on_the_air_for_them() {
     let mut upgrade = end(1, || 14);
     let ask = record::write(Name([1; 8]), &Record::Ask { pin: Pin::new(5), intent: 14 });
     for _ in 0..1_000 {
-        upgrade.handle(Input::Record { link: LINK, vouched: false, bytes: ask.clone() }, 0);
+        upgrade.handle(Input::OnLink(Happening::Record { link: LINK, vouched: false, bytes: ask.clone() }), 0);
         let said = outputs(&mut upgrade);
         let no = record::write(Name([1; 8]), &Record::No(Reason::Stranger));
         assert_eq!(said, [Output::Say { link: LINK, bytes: no }]);
@@ -225,7 +227,7 @@ fn a_contact_that_asks_a_thousand_times_gets_one_attempt_at_a_time() {
         let [a, b] = n.to_be_bytes();
         let ask = Record::Ask { pin: Pin::new(n.into()), intent: 14 };
         let bytes = record::write(Name([a, b, 0, 0, 0, 0, 0, 0]), &ask);
-        upgrade.handle(Input::Record { link: LINK, vouched: true, bytes }, now);
+        upgrade.handle(Input::OnLink(Happening::Record { link: LINK, vouched: true, bytes }), now);
         for output in outputs(&mut upgrade) {
             match output {
                 Output::Do(Call::Prepare) => {
@@ -255,9 +257,9 @@ fn inputs() -> impl Strategy<Value = (Input, u64)> {
     let known = (id, record).prop_map(|(id, record)| record::write(id, &record));
     let bytes = prop_oneof![known, prop::collection::vec(any::<u8>(), 0..64)];
     let input = prop_oneof![
-        4 => (link.clone(), any::<bool>(), bytes).prop_map(|(link, vouched, bytes)| Input::Record { link, vouched, bytes }),
-        2 => link.clone().prop_map(|link| Input::Backlog { link }),
-        1 => link.prop_map(|link| Input::LinkDown { link }),
+        4 => (link.clone(), any::<bool>(), bytes).prop_map(|(link, vouched, bytes)| Input::OnLink(Happening::Record { link, vouched, bytes })),
+        2 => link.clone().prop_map(|link| Input::OnLink(Happening::Backlog { link })),
+        1 => link.prop_map(|link| Input::OnLink(Happening::Down { link })),
         1 => any::<bool>().prop_map(Input::Works),
         2 => any::<bool>().prop_map(|free| Input::Prepared(if free { Ok(()) } else { Err(Reason::Busy) })),
         2 => any::<bool>().prop_map(|good| Input::Joined(if good { Ok(place(1)) } else { Err("no".to_owned()) })),

@@ -351,8 +351,7 @@ impl Wpa {
         let root = ObjectPath::try_from(ROOT)?.into();
         let paths: Vec<OwnedObjectPath> = self.get(&root, SERVICE, "Interfaces").await?;
         for path in paths {
-            let Ok(group) = self.get::<OwnedObjectPath>(&path, P2P, "Group").await else { continue };
-            let Ok(ssid) = self.get::<Vec<u8>>(&group, GROUP, "SSID").await else { continue };
+            let Ok(Some(ssid)) = self.ssid_on(&path).await else { continue };
             if is_of(&ssid, names) {
                 let name: String = self.get(&path, INTERFACE, "Ifname").await?;
                 let owner = self.get::<String>(&path, P2P, "Role").await? == "GO";
