@@ -7,7 +7,7 @@
 //! Inputs are what the radio link, wpa_supplicant and the clock bring, outputs are records to say and calls to make. Every
 //! stage has a time limit, whatever the other end does; what fails ends in [`Call::Leave`], which takes back what was done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use silbo_protocol::chance::Chance;
 use silbo_protocol::ids::LinkId;
@@ -25,12 +25,12 @@ const LINK_MS: u64 = 20_000;
 const IDLE_MS: u64 = 20_000;
 /// and where it is not.
 const IDLE_ALONE_MS: u64 = 120_000;
-/// Pause before somebody is asked again after a failure; doubles up to the second.
+/// Pause before the same neighbour is asked again after a failure; doubles up to the second.
 const PAUSES_MS: (u64, u64) = (30_000, 960_000);
 /// Pause after a group that was of use.
 const PAUSE_MS: u64 = 2_000;
-/// After an attempt that failed nobody's question is taken up for so long.
-const ANSWER_PAUSE_MS: u64 = 10_000;
+/// After an attempt that failed nobody is asked, and nobody's question is taken up, for so long.
+const RADIO_PAUSE_MS: u64 = 10_000;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -147,13 +147,21 @@ struct Attempt {
     was_up: bool,
 }
 
+/// What came of attempts with one neighbour, as long as the radio link to it lasts.
+#[derive(Default)]
+struct Tried {
+    failures: u32,
+    ask_from: u64,
+}
+
 /// All of it. At most one attempt.
 pub struct Upgrade {
     chance: Chance,
     intent: Box<dyn Fn() -> u8 + Send>,
     works: bool,
     attempt: Option<Attempt>,
-    failures: u32,
+    /// Neighbours with whom it failed.
+    tried: BTreeMap<LinkId, Tried>,
     ask_from: u64,
     answer_from: u64,
     /// Why the last one ended.
@@ -169,7 +177,7 @@ impl Upgrade {
             intent,
             works: false,
             attempt: None,
-            failures: 0,
+            tried: BTreeMap::new(),
             ask_from: 0,
             answer_from: 0,
             ended: None,
@@ -281,7 +289,8 @@ impl Upgrade {
     }
 
     fn backlog(&mut self, link: LinkId, now: u64) {
-        if !self.works || self.attempt.is_some() || now < self.ask_from {
+        let ask_from = self.tried.get(&link).map_or(0, |tried| tried.ask_from).max(self.ask_from);
+        if !self.works || self.attempt.is_some() || now < ask_from {
             return;
         }
         let own = Name(self.chance.bytes());
@@ -430,6 +439,11 @@ impl Upgrade {
     }
 
     fn link_down(&mut self, link: LinkId, now: u64) {
+        self.end_of_link(link, now);
+        self.tried.remove(&link);
+    }
+
+    fn end_of_link(&mut self, link: LinkId, now: u64) {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.link == link) else { return };
         match attempt.stage {
             Stage::Linking => attempt.alone = true,
@@ -445,16 +459,20 @@ impl Upgrade {
     /// Ends the attempt, if there is one; `tell` says it to the other end.
     fn leave(&mut self, why: &str, tell: Option<Reason>, now: u64) {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.stage != Stage::Leaving) else { return };
-        let (link, id, was_up) = (attempt.link, attempt.id, attempt.was_up);
+        let (link, id) = (attempt.link, attempt.id);
         attempt.stage = Stage::Leaving;
-        if was_up {
-            self.failures = 0;
+        if attempt.was_up {
+            self.tried.remove(&link);
             self.ask_from = now + PAUSE_MS;
         } else {
-            let pause = PAUSES_MS.0.saturating_mul(1 << self.failures.min(8)).min(PAUSES_MS.1);
-            self.failures += 1;
-            self.ask_from = now + pause;
-            self.answer_from = now + ANSWER_PAUSE_MS;
+            self.ask_from = now + RADIO_PAUSE_MS;
+            self.answer_from = now + RADIO_PAUSE_MS;
+            if !attempt.alone {
+                let tried = self.tried.entry(link).or_default();
+                let pause = PAUSES_MS.0.saturating_mul(1 << tried.failures.min(8)).min(PAUSES_MS.1);
+                tried.failures += 1;
+                tried.ask_from = now + pause;
+            }
         }
         self.ended = Some(why.to_owned());
         if let Some(reason) = tell {

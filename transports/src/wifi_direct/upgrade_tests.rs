@@ -166,6 +166,29 @@ fn a_busy_radio_is_said_and_asked_again_after_a_pause_only() {
 }
 
 #[test]
+fn a_neighbour_with_whom_it_never_works_does_not_keep_others_waiting() {
+    let (bad, good) = (LinkId(1), LinkId(2));
+    let mut upgrade = end(1, || 14);
+    let asked_at = |upgrade: &mut Upgrade, link: LinkId, now: u64| {
+        upgrade.handle(Input::OnLink(Happening::Backlog { link }), now);
+        let asked = outputs(upgrade).contains(&Output::Do(Call::Prepare));
+        if asked {
+            upgrade.handle(Input::Prepared(Err(Reason::Busy)), now);
+            outputs(upgrade);
+            upgrade.handle(Input::Left, now);
+        }
+        asked
+    };
+    let tries: Vec<u64> = (0..4_000).map(|s| s * 1_000).filter(|now| asked_at(&mut upgrade, bad, *now)).collect();
+    assert_eq!(tries, [0, 30_000, 90_000, 210_000, 450_000, 930_000, 1_890_000, 2_850_000, 3_810_000]);
+    assert!(!asked_at(&mut upgrade, bad, 3_900_000));
+    assert!(asked_at(&mut upgrade, good, 3_900_000), "the other one has done nothing");
+    assert!(!asked_at(&mut upgrade, LinkId(3), 3_909_999), "but the radio has a pause");
+    upgrade.handle(Input::OnLink(Happening::Down { link: bad }), 3_909_999);
+    assert!(asked_at(&mut upgrade, bad, 3_910_000), "a new link is a new beginning");
+}
+
+#[test]
 fn every_stage_ends_by_itself_when_a_record_is_lost() {
     for lost in 1..=4 {
         let mut two = Two::new([|| 14, || 14]);
