@@ -3,7 +3,7 @@
 //! ```text
 //!   n          how many copies there are, as far as this one knows: both ends add one when a copy is made
 //!   distance   0 for this device · 1 a friend's sheet asks for it · 2 the sheet of a friend's friend · 3 nobody known
-//!   weight     distance⁴ · (n + 1)³          the heaviest goes first, the lightest is handed over first
+//!   weight     distance⁴ · (n + 1)³ · 2^(days on the way / 5)     the heaviest goes first, the lightest is handed over first
 //! ```
 //! A copy is given to anybody while it has few (`n` below [`copies_max`]), or not many and the other side has much room;
 //! beyond that only to who asks: the recipient, somebody with a sheet entry, or cover. Nothing about people is used or told:
@@ -11,7 +11,7 @@
 
 use crate::carry::store::Copy;
 use crate::chance::Chance;
-use crate::time::{HOUR_MS, Moment, UnixTime};
+use crate::time::{DAY_MS, HOUR_MS, Moment, UnixTime};
 
 /// One envelope in so many that is not given is asked for without need, so that asking proves nothing; at most one at
 /// an encounter.
@@ -31,26 +31,58 @@ const COPIES_ROOMY_MAX: u32 = 24;
 /// Encounters a day of two carriers together at which one copy is enough to start with: 2 · 96.
 const RATE_OF_ONE_COPY: u32 = 192;
 
-/// How soon a copy goes when there is no room: the heaviest first.
-pub type Weight = u64;
+/// How soon a copy goes when there is no room: the heaviest first. A binary logarithm in units of 1/1,024, as it would be at
+/// the Unix epoch: copies grow heavier alike, so their order stays as it is while time passes.
+pub type Weight = i64;
 
-/// The weight of an envelope at this distance with this many copies: the fourth power of
-/// `distance · (copies + 1)^(3/4)`, so that whole numbers will do.
-pub fn weight(distance: u8, copies: u8) -> Weight {
+/// A binary logarithm of one.
+const DOUBLE: Weight = 1_024;
+/// After so long on the way an envelope weighs twice as much: whoever was not found by many copies in days is hard to find,
+/// and one more copy of what is new is of more use.
+const DOUBLES_IN_MS: u64 = 5 * DAY_MS;
+/// What is offered does not say how old it is; this is taken.
+const OFFERED_AGE_MS: u64 = DAY_MS;
+/// Lighter by so much, about a quarter, is light enough to push out.
+const PUSHES_OUT: Weight = 400;
+
+/// The weight of an envelope at this distance with this many copies that set out at this time.
+pub fn weight(distance: u8, copies: u8, born_at: UnixTime) -> Weight {
     let far = u64::from(distance.min(DISTANCE_MAX));
     let many = u64::from(copies) + 1;
-    far * far * far * far * many * many * many
+    let Some(worth) = log2(far * far * far * far * many * many * many) else { return Weight::MIN };
+    let born = u128::from(born_at.0) * u128::from(DOUBLE.unsigned_abs()) / u128::from(DOUBLES_IN_MS);
+    worth.saturating_sub(Weight::try_from(born).unwrap_or(Weight::MAX))
+}
+
+/// The weight of what is offered at `now`.
+pub fn weight_offered(distance: u8, copies: u8, now: UnixTime) -> Weight {
+    weight(distance, copies, UnixTime(now.0.saturating_sub(OFFERED_AGE_MS)))
 }
 
 /// The weight of a copy.
 pub fn weight_of(copy: &Copy) -> Weight {
-    weight(copy.distance, copy.copies)
+    weight(copy.distance, copy.copies, copy.born_at)
 }
 
-/// True when a newcomer is light enough to push out a copy of this weight: below 0.85 of it before the fourth power,
-/// so that two copies of almost the same worth do not push each other out in turn.
+/// True when a newcomer is light enough to push out a copy of this weight, so that two copies of almost the same worth do
+/// not push each other out in turn.
 pub fn pushes_out(newcomer: Weight, kept: Weight) -> bool {
-    newcomer.saturating_mul(1_000) < kept.saturating_mul(522)
+    newcomer.saturating_add(PUSHES_OUT) < kept
+}
+
+/// The binary logarithm in units of 1/1,024, rounded down, the same on every machine: each squaring of the mantissa gives
+/// one more bit. `None` for 0.
+fn log2(x: u64) -> Option<Weight> {
+    let whole = x.checked_ilog2()?;
+    let mut mantissa = u128::from(x) << (63 - whole); // 1 to 2, in units of 2^-63
+    let mut bits = u64::from(whole);
+    for _ in 0..10 {
+        mantissa = (mantissa * mantissa) >> 63;
+        let two = mantissa >> 64;
+        bits = (bits << 1) | u64::from(two == 1);
+        mantissa >>= two;
+    }
+    Weight::try_from(bits).ok()
 }
 
 /// Copies of an envelope that are made freely where two carriers meet so many others a day: few where everybody meets
@@ -125,14 +157,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn near_and_rare_is_kept_before_far_and_common(distance in 0_u8..3, copies in 0_u8..255) {
-            prop_assert!(weight(distance, copies) < weight(distance + 1, copies));
-            prop_assert!(weight(distance + 1, copies) < weight(distance + 1, copies + 1));
+        fn near_rare_and_new_is_kept_before_far_common_and_old(distance in 0_u8..3, copies in 0_u8..255, born: u64) {
+            let born = UnixTime(born);
+            prop_assert!(weight(distance, copies, born) < weight(distance + 1, copies, born));
+            prop_assert!(weight(distance + 1, copies, born) < weight(distance + 1, copies + 1, born));
+            prop_assert!(weight(3, copies, UnixTime(born.0 - born.0 / 2)) >= weight(3, copies, born));
+            prop_assert!(weight(3, copies, UnixTime(born.0 / 2 + HOUR_MS)) < weight(3, copies, UnixTime(born.0 / 2)));
         }
 
         #[test]
-        fn two_copies_never_push_each_other_out(a in 0_u8..=3, n in 0_u8..255, b in 0_u8..=3, m in 0_u8..255) {
-            prop_assert!(!(pushes_out(weight(a, n), weight(b, m)) && pushes_out(weight(b, m), weight(a, n))));
+        fn two_copies_never_push_each_other_out(a in 0_u8..=3, n in 0_u8..255, s: u64, b in 0_u8..=3, m in 0_u8..255, t: u64) {
+            let (one, other) = (weight(a, n, UnixTime(s)), weight(b, m, UnixTime(t)));
+            prop_assert!(!(pushes_out(one, other) && pushes_out(other, one)));
+        }
+
+        #[test]
+        fn a_logarithm_is_what_it_says(x in 1_u64..) {
+            let exact = (x as f64).log2() * 1_024.0;
+            let log = log2(x).unwrap() as f64;
+            prop_assert!(log <= exact + 1e-6 && log > exact - 1.001, "{} {}", log, exact);
         }
 
         #[test]
@@ -140,6 +183,16 @@ mod tests {
             let (seen, hops, age_min) = disguise(copies, &mut Chance::from_seed(seed));
             prop_assert!(seen >= 1 && (copies - 1..copies + 2).contains(&seen) && hops <= 2 && u64::from(age_min) <= DISGUISE_MINUTES_MAX);
         }
+    }
+
+    #[test]
+    fn five_days_weigh_as_much_as_a_quarter_more_copies() {
+        let at = |days: u64| UnixTime(30 * DAY_MS + days * DAY_MS);
+        assert_eq!(weight(3, 7, at(0)) - weight(3, 7, at(5)), DOUBLE);
+        assert!(weight(3, 9, at(5)) < weight(3, 7, at(0)) && weight(3, 10, at(5)) > weight(3, 7, at(0)));
+        assert!(weight(1, 255, at(5)) > weight(3, 1, at(0)), "not even the nearest is kept in any number");
+        assert_eq!(weight(0, 255, at(0)), Weight::MIN, "what is for this device");
+        assert!(pushes_out(weight(0, 9, at(0)), weight(1, 1, at(9))));
     }
 
     #[test]

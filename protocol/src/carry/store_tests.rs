@@ -210,7 +210,7 @@ fn what_friends_asked_for_takes_no_room_from_others_and_is_not_pushed_out() {
 fn beyond_the_quota_for_friends_their_mail_competes_with_the_rest() {
     let mut carried = pinned(12);
     assert_eq!((carried.len(), carried.pinned_count()), (12, 10));
-    let near = (PINNED_DISTANCE, routing::weight(PINNED_DISTANCE, 200));
+    let near = (PINNED_DISTANCE, routing::weight_offered(PINNED_DISTANCE, 200, NOW));
     assert_eq!(carried.would_take(&[near; 9]).into_iter().filter(|taken| *taken).count(), 8);
     assert_eq!(pinned(8).would_take(&[near; 13]).into_iter().filter(|taken| *taken).count(), 12);
     let writes = carried.set(settings(5));

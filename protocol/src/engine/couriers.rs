@@ -467,7 +467,7 @@ impl Engine {
             self.carried.refused(turn.now.unix).map(|(tag, cid)| namer.envelope(tag, cid)).collect();
         let weight = |o: &Offer| {
             let distance = near.get(&o.id).copied().unwrap_or(routing::DISTANCE_MAX);
-            (distance, routing::weight(distance, o.copies.saturating_add(1)))
+            (distance, routing::weight_offered(distance, o.copies.saturating_add(1), turn.now.unix))
         };
         let weights: Vec<_> = given.iter().map(weight).collect();
         let taken = self.carried.would_take(&weights);
