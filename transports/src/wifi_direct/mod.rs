@@ -6,7 +6,7 @@
 //!                                            └─▶ group: internet (QUIC on the loopback) ⇄ tunnel ⇄ [fe80::…%group]
 //! ```
 //! Two nodes that have met on Bluetooth and know each other agree inside that link's seal ([`record`], [`upgrade`]) on names
-//! and a PIN, make a group ([`wpa`]), and run a QUIC of its own over its link-local addresses ([`tunnel`]): another transport
+//! and a PIN, make a group (`wpa`), and run a QUIC of its own over its link-local addresses (`tunnel`): another transport
 //! key for each group. The group is removed when nothing moves in it; no other one is ever touched.
 
 mod group;
