@@ -57,6 +57,23 @@ impl Node {
         self.hub.commands.send(LinkCommand::Frame { link, bytes }).await.expect("the hub runs");
     }
 
+    /// Sends over the link there is until it has come: of two that came up at once one goes, and links are cut.
+    pub async fn hand_over(&mut self, to: &mut Self, bytes: &[u8]) {
+        let comes = async { while to.frame().await != bytes {} };
+        tokio::pin!(comes);
+        loop {
+            let linked = self.hub.snapshot.wait_for(|snapshot| !snapshot.links.is_empty());
+            let link = timeout(PATIENCE, linked).await.expect("a link in time").expect("the hub runs").links[0].link;
+            self.send(link, bytes.to_vec()).await;
+            let mut snapshot = self.hub.snapshot.clone();
+            let over = snapshot.wait_for(|snapshot| snapshot.links.iter().all(|known| known.link != link));
+            tokio::select! {
+                () = &mut comes => return,
+                over = over => drop(over.expect("the hub runs")),
+            }
+        }
+    }
+
     pub async fn links(&mut self, wanted: usize) {
         let seen = self.hub.snapshot.wait_for(|snapshot| snapshot.links.len() == wanted && snapshot.half_open == 0);
         timeout(PATIENCE, seen).await.expect("in time").expect("the hub runs");
