@@ -9,6 +9,10 @@ use crate::host_radio::Happening;
 
 const LINK: LinkId = LinkId(7);
 
+fn backlog(link: LinkId) -> Input {
+    Input::OnLink(Happening::Backlog { link })
+}
+
 fn end(seed: u8, intent: fn() -> u8) -> Upgrade {
     let mut upgrade = Upgrade::new([seed; 32], Box::new(intent));
     upgrade.handle(Input::Works(true), 0);
@@ -93,7 +97,7 @@ impl Two {
 #[test]
 fn two_agree_on_one_group_and_give_it_up_when_nothing_moves() {
     let mut two = Two::new([|| 14, || 3]);
-    two.ends[1].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
+    two.ends[1].handle(backlog(LINK), 0);
     two.settle(0);
     assert_eq!(two.views(), [View::Up(LINK); 2]);
     let [Some(a), Some(b)] = &two.plans else { panic!("both have a plan") };
@@ -112,7 +116,7 @@ fn two_agree_on_one_group_and_give_it_up_when_nothing_moves() {
     two.settle(20_100);
     assert_eq!(two.left, [1, 1]);
     assert_eq!(two.ends[1].ended(), Some("there was nothing more to move"));
-    two.ends[1].handle(Input::OnLink(Happening::Backlog { link: LINK }), 23_000);
+    two.ends[1].handle(backlog(LINK), 23_000);
     two.settle(23_000);
     assert_eq!(two.views(), [View::Up(LINK); 2], "and again when it is wanted");
 }
@@ -120,7 +124,7 @@ fn two_agree_on_one_group_and_give_it_up_when_nothing_moves() {
 #[test]
 fn a_group_that_carried_nothing_is_not_made_again_at_once() {
     let mut two = Two::new([|| 14, || 3]);
-    two.ends[1].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
+    two.ends[1].handle(backlog(LINK), 0);
     two.settle(0);
     assert_eq!(two.views(), [View::Up(LINK); 2]);
     for end in &mut two.ends {
@@ -128,7 +132,7 @@ fn a_group_that_carried_nothing_is_not_made_again_at_once() {
     }
     two.settle(100);
     for (now, view) in [(29_000, View::Idle), (31_000, View::Up(LINK))] {
-        two.ends[1].handle(Input::OnLink(Happening::Backlog { link: LINK }), now);
+        two.ends[1].handle(backlog(LINK), now);
         two.settle(now);
         assert_eq!(two.views(), [view; 2], "after {now} ms");
     }
@@ -138,8 +142,8 @@ fn a_group_that_carried_nothing_is_not_made_again_at_once() {
 fn of_two_that_ask_at_once_one_question_stays_and_equals_never_want_it_alike() {
     for when in 0..2 {
         let mut two = Two::new([|| 14, || 14]);
-        two.ends[when].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
-        two.ends[1 - when].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
+        two.ends[when].handle(backlog(LINK), 0);
+        two.ends[1 - when].handle(backlog(LINK), 0);
         two.settle(0);
         assert_eq!(two.views(), [View::Up(LINK); 2]);
         let [Some(a), Some(b)] = &two.plans else { panic!("both have a plan") };
@@ -152,15 +156,15 @@ fn of_two_that_ask_at_once_one_question_stays_and_equals_never_want_it_alike() {
 fn a_busy_radio_is_said_and_asked_again_after_a_pause_only() {
     let mut two = Two::new([|| 14, || 14]);
     two.busy = [false, true];
-    two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
+    two.ends[0].handle(backlog(LINK), 0);
     two.settle(0);
     assert_eq!((two.views(), two.left), ([View::Idle; 2], [1, 1]));
     assert_eq!(two.ends[0].ended(), Some("the other end's radio is busy"));
     assert_eq!(two.ends[1].ended(), Some("the radio is busy here"));
     two.busy = [false, false];
-    two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 29_999);
+    two.ends[0].handle(backlog(LINK), 29_999);
     assert_eq!(outputs(&mut two.ends[0]), []);
-    two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 30_000);
+    two.ends[0].handle(backlog(LINK), 30_000);
     two.settle(30_000);
     assert_eq!(two.views(), [View::Up(LINK); 2]);
 }
@@ -170,7 +174,7 @@ fn a_neighbour_with_whom_it_never_works_does_not_keep_others_waiting() {
     let (bad, good) = (LinkId(1), LinkId(2));
     let mut upgrade = end(1, || 14);
     let asked_at = |upgrade: &mut Upgrade, link: LinkId, now: u64| {
-        upgrade.handle(Input::OnLink(Happening::Backlog { link }), now);
+        upgrade.handle(backlog(link), now);
         let asked = outputs(upgrade).contains(&Output::Do(Call::Prepare));
         if asked {
             upgrade.handle(Input::Prepared(Err(Reason::Busy)), now);
@@ -193,7 +197,7 @@ fn every_stage_ends_by_itself_when_a_record_is_lost() {
     for lost in 1..=4 {
         let mut two = Two::new([|| 14, || 14]);
         two.loses = Some(lost);
-        two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
+        two.ends[0].handle(backlog(LINK), 0);
         two.settle(0);
         while let Some(at) =
             two.ends.iter().filter(|end| end.view() != View::Up(LINK)).filter_map(Upgrade::next_wake).min()
@@ -210,7 +214,7 @@ fn every_stage_ends_by_itself_when_a_record_is_lost() {
 #[test]
 fn a_radio_link_that_is_lost_ends_what_is_not_up_yet_and_leaves_the_group_alone() {
     let mut early = end(1, || 14);
-    early.handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
+    early.handle(backlog(LINK), 0);
     early.handle(Input::Prepared(Ok(())), 0);
     early.handle(Input::OnLink(Happening::Down { link: LinkId(8) }), 1);
     assert_eq!(early.view(), View::Forming(LINK));
@@ -218,7 +222,7 @@ fn a_radio_link_that_is_lost_ends_what_is_not_up_yet_and_leaves_the_group_alone(
     assert!(outputs(&mut early).contains(&Output::Do(Call::Leave)));
 
     let mut two = Two::new([|| 14, || 14]);
-    two.ends[0].handle(Input::OnLink(Happening::Backlog { link: LINK }), 0);
+    two.ends[0].handle(backlog(LINK), 0);
     two.settle(0);
     for end in &mut two.ends {
         end.handle(Input::OnLink(Happening::Down { link: LINK }), 1);
@@ -281,7 +285,7 @@ fn inputs() -> impl Strategy<Value = (Input, u64)> {
     let bytes = prop_oneof![known, prop::collection::vec(any::<u8>(), 0..64)];
     let input = prop_oneof![
         4 => (link.clone(), any::<bool>(), bytes).prop_map(|(link, vouched, bytes)| Input::OnLink(Happening::Record { link, vouched, bytes })),
-        2 => link.clone().prop_map(|link| Input::OnLink(Happening::Backlog { link })),
+        2 => link.clone().prop_map(backlog),
         1 => link.prop_map(|link| Input::OnLink(Happening::Down { link })),
         1 => any::<bool>().prop_map(Input::Works),
         2 => any::<bool>().prop_map(|free| Input::Prepared(if free { Ok(()) } else { Err(Reason::Busy) })),
