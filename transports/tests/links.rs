@@ -43,9 +43,7 @@ async fn two_nodes_exchange_frames_over_tcp() {
 async fn a_program_with_our_port_on_another_address_does_not_stop_our_dials() {
     let mut a = Node::start(settings(TCP)).await;
     let b = Node::start(settings(TCP)).await;
-    let own = multiaddr_text(&b.address.addrs[0]).expect("text");
-    let port: u16 = own.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port");
-    let _other = std::net::TcpListener::bind(("127.0.0.2", port)).expect("the other address is free");
+    let _other = std::net::TcpListener::bind(("127.0.0.2", b.tcp_port())).expect("the other address is free");
     b.dial(&a.address).await;
     assert_eq!(a.up().await.1, b.key());
     a.net.stop().await;

@@ -49,7 +49,7 @@ const PUSHES_OUT: Weight = 400;
 pub fn weight(distance: u8, copies: u8, born_at: UnixTime) -> Weight {
     let far = u64::from(distance.min(DISTANCE_MAX));
     let many = u64::from(copies) + 1;
-    let Some(worth) = log2(far * far * far * far * many * many * many) else { return Weight::MIN };
+    let Some(worth) = log2(far.pow(4) * many.pow(3)) else { return Weight::MIN };
     let born = u128::from(born_at.0) * u128::from(DOUBLE.unsigned_abs()) / u128::from(DOUBLES_IN_MS);
     worth.saturating_sub(Weight::try_from(born).unwrap_or(Weight::MAX))
 }

@@ -25,12 +25,9 @@ impl Left {
     pub(super) fn write(&self, path: Option<&PathBuf>) -> io::Result<()> {
         let Some(path) = path else { return Ok(()) };
         let [own, theirs] = self.names.map(|name| name.text());
-        let (name, postfix) = (hex(self.before.device_name.as_bytes()), hex(self.before.ssid_postfix.as_bytes()));
-        let text = format!(
-            "{own} {theirs} {} .{name} .{postfix} .{}\n",
-            self.before.group_idle_s,
-            hex(self.interface.as_bytes())
-        );
+        let (name, postfix) = (hex(&self.before.device_name), hex(&self.before.ssid_postfix));
+        let text =
+            format!("{own} {theirs} {} .{name} .{postfix} .{}\n", self.before.group_idle_s, hex(&self.interface));
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()

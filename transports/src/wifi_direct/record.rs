@@ -27,7 +27,7 @@ pub struct Name(pub [u8; 8]);
 impl Name {
     /// As it is on the air.
     pub fn text(&self) -> String {
-        hex(&self.0)
+        hex(self.0)
     }
 }
 
@@ -60,8 +60,8 @@ impl Pin {
 }
 
 /// Bytes as text.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every second digit counts three times, and all with their checksum come to a multiple of ten.

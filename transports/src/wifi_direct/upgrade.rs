@@ -439,19 +439,12 @@ impl Upgrade {
     }
 
     fn link_down(&mut self, link: LinkId, now: u64) {
-        self.end_of_link(link, now);
         self.tried.remove(&link);
-    }
-
-    fn end_of_link(&mut self, link: LinkId, now: u64) {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.link == link) else { return };
+        attempt.alone = true;
         match attempt.stage {
-            Stage::Linking => attempt.alone = true,
-            Stage::Up => {
-                attempt.alone = true;
-                attempt.until = now + attempt.idle_ms();
-            }
-            Stage::Leaving => {}
+            Stage::Up => attempt.until = now + attempt.idle_ms(),
+            Stage::Linking | Stage::Leaving => {}
             _ => self.leave("the other end is out of reach", None, now),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use silbo_protocol::ids::{LinkId, PeerAddress, PeerKey};
 use silbo_protocol::input::Route;
-use silbo_transports::internet::{Internet, InternetSettings, NetSnapshot, start};
+use silbo_transports::internet::{Internet, InternetSettings, NetSnapshot, multiaddr_text, start};
 use silbo_transports::{LinkCommand, LinkEvent};
 use tokio::time::timeout;
 
@@ -46,6 +46,12 @@ impl Node {
 
     pub fn key(&self) -> PeerKey {
         self.net.local.clone()
+    }
+
+    /// The TCP port it listens on, if that is how it does.
+    pub fn tcp_port(&self) -> u16 {
+        let text = multiaddr_text(&self.address.addrs[0]).expect("text");
+        text.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port")
     }
 
     pub async fn command(&self, command: LinkCommand) {
